@@ -25,6 +25,7 @@ mod eval;
 mod export;
 mod figures;
 mod folder;
+mod forecasts;
 mod import;
 mod importance;
 mod insight;

@@ -50,8 +50,8 @@ pub use layers::{
     Activation, BatchNorm, Conv1d, Conv2d, Conv3d, ConvTranspose1d, ConvTranspose2d, ConvTranspose3d, Dense,
     Dropout, EmbedColumns, Embedding, Flatten, GroupNorm, Gru, InstanceNorm, Lambda, Layer, LayerNorm,
     LearnedScale, Lstm, MemberScales, MembersDense, MultiHeadAttention, OverTime, PRelu, Places, Pool,
-    PositionalEmbedding, RecurrentOptions, Reshape, RmsNorm, Rnn, TransformerBlock, TransformerOptions,
-    Transpose, Upsample, Waves,
+    PositionalEmbedding, RecurrentOptions, Reshape, RmsNorm, Rnn, Steps, Take, TransformerBlock,
+    TransformerOptions, Transpose, Upsample, Waves,
 };
 pub use loss::{CrossEntropyOptions, Reduction};
 pub use module::{Cache, Context, Module, TimeAxis, Visitor};

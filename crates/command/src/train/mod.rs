@@ -8,6 +8,7 @@ mod depth;
 mod evidence;
 mod features;
 mod fitted;
+mod forecast;
 pub mod language;
 mod outcome;
 mod plan;
@@ -53,6 +54,8 @@ pub const AFTER_HELP: &str = "Examples:
   kiln train heart.csv --quick                 one network at once
   kiln train --repeat runs/heart-1/result.json the same once more, to the bit, whatever the clock says
   kiln train heart.csv --preset trees          boosted trees instead of a network
+  kiln train sales.csv --target amount --forecast 28 --series store,item --known price
+                                               what comes next in each series, with bounds
   kiln train data/mnist --preset mlp           the four files of MNIST
   kiln train photos/ --image-size 64           a folder of images for each class
   kiln train novel.txt --time-limit 5m         a text, character by character
@@ -108,6 +111,10 @@ pub fn run(flags: Settings, print_config: bool, allowed: Vec<String>) -> Result<
     let say = Say::new(&settings);
     if language::is_asked(&settings)? {
         return language::run(settings, (&flags, before, resumed), print_config, &budget, &say);
+    }
+    if settings.forecast.is_some() {
+        let before = (&flags, before.as_ref(), resumed, repeated);
+        return forecast::run(settings, before, print_config, &budget, &say);
     }
     let base = Base::of(&settings)?;
     let mut source = source::load(&settings, base.as_ref())?;

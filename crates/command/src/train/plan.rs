@@ -70,7 +70,10 @@ impl TrainingPlan {
         let habits = &source.habits;
         let outputs = source.task.outputs();
         let form = source.train.x();
-        let shape = form.shape.clone();
+        let shape = match source.preparation.forecast() {
+            Some(plan) => plan.sizes().to_vec(),
+            None => form.shape.clone(),
+        };
         if settings.layers.is_some() && settings.preset.is_some() {
             bail!("--layers and --preset both say what the model is; leave one out");
         }
@@ -213,6 +216,10 @@ impl TrainingPlan {
             Task::Classes { .. } | Task::Text { .. } | Task::Tags { .. } => {
                 Trainer::new(model, CrossEntropy::new().label_smoothing(smoothing), optimizer)
             }
+            // What decides between forecasts is how far they are off, not the square of it.
+            Task::Numbers { .. } if source.preparation.forecast().is_some() => {
+                Trainer::new(model, Mae::new(), optimizer)
+            }
             Task::Numbers { .. } | Task::Several { .. } => {
                 let loss = TaskLoss::new(&source.task).ordered(&are_ordered(source));
                 match loss.is_squared_error() {
@@ -258,6 +265,9 @@ fn are_ordered(source: &TrainingData) -> Vec<bool> {
 pub(super) fn suits(source: &TrainingData, form: &Form) -> Suits {
     if matches!(source.preparation, Preparation::Pairs(_)) {
         return Suits::Pairs;
+    }
+    if source.preparation.forecast().is_some() {
+        return Suits::Series;
     }
     match (&source.task, form.codes(), form.shape.len()) {
         (Task::Tags { .. }, ..) => Suits::Tagged,
