@@ -8,6 +8,8 @@ mod explain;
 mod fields;
 #[path = "command/fitted.rs"]
 mod fitted;
+#[path = "command/forecast.rs"]
+mod forecast;
 #[path = "command/interrupted.rs"]
 mod interrupted;
 #[path = "command/kinds.rs"]

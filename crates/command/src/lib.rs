@@ -26,6 +26,7 @@ mod explain;
 mod export;
 mod figures;
 mod folder;
+mod forecasts;
 mod import;
 mod importance;
 mod insight;

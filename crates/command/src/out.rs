@@ -97,3 +97,9 @@ impl Write for RowWriter {
         self.out.flush()
     }
 }
+
+/// Bytes for people.
+pub fn size(bytes: u64) -> String {
+    let mebibytes = bytes as f64 / f64::from(1 << 20);
+    if mebibytes < 1000.0 { format!("{mebibytes:.1} MiB") } else { format!("{:.1} GiB", mebibytes / 1024.0) }
+}

@@ -8,7 +8,7 @@
 //! - [`calibration`]: how sure a model may be: probabilities, sets of classes and intervals that come true as often as they say.
 //! - [`drift`]: whether new rows are like those of a training.
 //! - [`generate`]: texts that go on, and how well a model foresees one.
-//! - [`trees`]: boosted trees, fitted at once.
+//! - [`trees`]: boosted trees, fitted at once. [`forecast`]: series, how often they step, what is to be beaten, and how it is measured.
 //! - [`weights`]: weights of other systems' files, by name. [`onnx`]: the same for whole networks, both ways.
 //! - [`selection`]: which of several ways to make a model is the best, by folds, and the blend of them.
 //! - [`presets`]: rows of layers that people ask for by name. [`store`]: numbers by name in a file with a checksum.
@@ -40,6 +40,7 @@ pub mod drift;
 mod embeddings;
 mod error;
 pub mod explain;
+pub mod forecast;
 pub mod generate;
 #[cfg(feature = "tokenizer")]
 pub mod hub;
@@ -79,7 +80,7 @@ pub use kiln_ir as ir;
 pub use kiln_map::{Exceeded, Limits, Resource};
 pub use kiln_nn::*;
 pub use model::Model;
-pub use predictor::{Prediction, Predictor, TaggedWord};
+pub use predictor::{NextSteps, Prediction, Predictor, TaggedWord};
 pub use preparation::Preparation;
 pub use registry::{default_device, device, devices};
 pub use terminal::Interrupt;

@@ -123,9 +123,9 @@ pub fn run(flags: ExplainFlags) -> Result<()> {
             flags.only(Explained::Texts, "a model of texts")?;
             texts::run(&flags, model)
         }
-        other @ (Preparation::Tags(_) | Preparation::Pairs(_)) => {
+        other @ (Preparation::Tags(_) | Preparation::Pairs(_) | Preparation::Forecast(_)) => {
             bail!(
-                "{}, and of texts those are explained that are told apart",
+                "{}; explained are models of tables, pictures and texts that are told apart",
                 other.takes(&model.about().input)
             )
         }

@@ -1,5 +1,6 @@
 //! `kiln predict`: what a model says of new data.
 
+mod forecasts;
 mod generate;
 pub mod lines;
 mod masked;
@@ -133,6 +134,10 @@ pub fn run(flags: PredictFlags) -> Result<ExitCode> {
         return Ok(ExitCode::SUCCESS);
     }
     let tells_texts_apart = matches!(&about.preparation, Preparation::Text(text) if text.columns.is_some());
+    if let Preparation::Forecast(plan) = &about.preparation {
+        flags.given.check_none()?;
+        return forecasts::run(&predictor, plan, &flags.inputs, flags.json).map(|()| ExitCode::SUCCESS);
+    }
     if matches!(about.preparation, Preparation::Tags(_)) {
         let texts = flags.given.texts();
         return tags::run(&predictor, texts, &flags.inputs, flags.json).map(|()| ExitCode::SUCCESS);

@@ -2,6 +2,7 @@
 
 mod chart;
 pub mod drawing;
+pub mod forecast;
 mod insight;
 mod predictions;
 mod raster;
@@ -148,16 +149,27 @@ fn page(told: &Told, charts: &[Chart], measured: Option<&Measured>) -> Result<St
         html += &insight::sections(insight)?;
     }
     html += &insight::card(told, measured)?;
+    html += &ending(told.layers, told.parameters, told.seconds, (&told.config, &told.environment))?;
+    Ok(html)
+}
+
+/// The end of a page: the model, and what repeats the run.
+fn ending(
+    layers: &str,
+    parameters: usize,
+    seconds: f64,
+    (config, environment): (&str, &str),
+) -> Result<String> {
+    let mut html = String::new();
     writeln!(
         html,
-        "<section id=\"model\"><h2>Model</h2><p>{}, trained in {:.1} s.</p><pre>{}</pre></section>\
+        "<section id=\"model\"><h2>Model</h2><p>{}, trained in {seconds:.1} s.</p><pre>{}</pre></section>\
          <section id=\"config\"><h2>Settings</h2><pre>{}</pre><details><summary>Environment</summary><pre>{}</pre></details></section>\
          <footer>made by kiln {}</footer></main></body></html>",
-        counted(told.parameters, "parameter"),
-        told.seconds,
-        escape(&told.layers.replace(", ", "\n")),
-        escape(&told.config),
-        escape(&told.environment),
+        counted(parameters, "parameter"),
+        escape(&layers.replace(", ", "\n")),
+        escape(config),
+        escape(environment),
         env!("CARGO_PKG_VERSION")
     )?;
     Ok(html)

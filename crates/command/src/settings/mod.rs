@@ -1,4 +1,5 @@
 //! What a training can be told, as one table: each line is a flag of `kiln train` and a key of its TOML file.
+//! Long: the table has a line for each setting, and stands in one place.
 
 mod value;
 
@@ -96,7 +97,14 @@ keys! {
         "frame" frame: PathBuf [NOTHING] = "FILE.kdf" "Turn a table larger than memory into a file of prepared rows once, and train from that";
         "images" images: String [ROWS] = "COLUMN" "The column of a table that holds paths of images, from the table's folder on";
         "group" group: String [ROWS] = "COLUMN" "Rows that are equal in this column (a patient, a speaker) stay in one part";
-        "time" time: String [ROWS] = "COLUMN" "Rows are cut in parts by this number or date: later ones are validated and tested with";
+        "time" time: String [ROWS] = "COLUMN" "Rows are cut in parts by this number or date: later ones are validated and tested with; of series the column of times";
+        "forecast" forecast: Count [ROWS] = "STEPS" "Forecast so many next steps of the --target, of one series or of several";
+        "series" series: String [ROWS] = "COLUMNS" "Columns that say which series a row is of, with commas between them [default: all rows are one series]";
+        "known" known: String [ROWS] = "COLUMNS" "Columns whose future is known when a forecast is made, such as prices and holidays, with commas between them";
+        "frequency" frequency: String [ROWS] = "HOW" "How often a series has a value: hourly, daily, weekdays, weekly, monthly, quarterly, yearly, every 15 minutes, steps of 1 [default: what the times show]";
+        "season" season: Count [ROWS] = "STEPS" "After how many steps a series repeats [default: what foretells best]";
+        "duplicates" duplicates: String [ROWS] = "HOW" "What several rows of one series and one step are: their mean, or their sum [default: mean]";
+        "gaps" gaps: String [ROWS] = "HOW" "What steps without a value are: missing, or zero [default: missing]";
         "test" test: PathBuf [ROWS] = "FILE" "Another table, to test with at the end; all rows of the first are trained on and validated with";
         "val" val: PathBuf [ROWS] = "FILE" "Another table, to validate with while training";
         "test-fraction" test_fraction: Share [ROWS] = "SHARE" "The share kept for the test at the end, where no test set comes with the data; 0 of a table keeps none [default: 0.2]";
@@ -127,6 +135,8 @@ keys! {
         "label-smoothing" label_smoothing: Amount [&["loss"]] = "SHARE" "How much of each label goes to all classes";
         "clip" clip: Amount [&["clip"]] = "NORM" "The most the norm of all gradients may be";
         "accumulate" accumulate: Count [&["accumulated batches"]] = "N" "Change the weights after every N batches only";
+        "layer-decay" layer_decay: Share [&["optimizer"]] = "SHARE" "Each layer's rate as a share of that of the layer behind it (discriminative rates), such as 0.8: what lies near the input changes less";
+        "unfreeze-every" unfreeze_every: Count [&["optimizer"]] = "N" "Train the last layer first; every N epochs the layer in front of those that are trained joins them (gradual unfreezing)";
         "ema" ema: Share [&["averages"]] = "DECAY" "Keep a moving average of the weights, and use it";
         "sampling" sampling: String [&["order of rows"]] = "WHICH" "shuffled; or balanced: each class drawn equally often";
         "class-weights" class_weights: String [&["class weights"]] = "WHICH" "balanced, or none";

@@ -10,6 +10,7 @@ use serde_json::{Map, Value};
 
 use super::{ClassSets, DataProfile, PartMeaning, TaskPart};
 use crate::background::Background;
+use crate::forecast::ForecastPreparation;
 use crate::kept_rows::KeptRows;
 use crate::preparation::Preparation;
 use crate::row::InputSpec;
@@ -126,6 +127,11 @@ impl Task {
     pub fn plain_numbers(names: Vec<String>) -> Task {
         let (scale, offset) = (vec![1.0; names.len()], vec![0.0; names.len()]);
         Task::Numbers { names, scale, offset, curves: Vec::new(), interval: None }
+    }
+
+    /// What series ask for: a number for each step of the horizon, in the scale of its row.
+    pub fn of_series(plan: &ForecastPreparation) -> Task {
+        Task::plain_numbers((1..=plan.horizon).map(|step| format!("{} +{step}", plan.target)).collect())
     }
 
     /// What the target of a prepared table asks for.
@@ -312,6 +318,14 @@ impl About {
             (Preparation::Pairs(pairs), task) => Err(Error::Preparation(format!(
                 "the preparation is of pairs of texts of {}, and the model gives {}",
                 counted(pairs.count(), "piece"),
+                task.given()
+            ))),
+            (Preparation::Forecast(series), Task::Numbers { names, .. }) if names.len() == series.horizon => {
+                Ok(())
+            }
+            (Preparation::Forecast(series), task) => Err(Error::Preparation(format!(
+                "the preparation forecasts {}, and the model gives {}",
+                counted(series.horizon, "step"),
                 task.given()
             ))),
             (Preparation::Tags(_), Task::Tags { .. }) => Ok(()),

@@ -11,6 +11,7 @@ use kiln_data::{
 use kiln_nn::{Context, DType, Data, Layer, Tensor};
 use kiln_onnx::{Network, OnnxDType, Value, load};
 
+use super::forecast;
 use super::table::element_of;
 use crate::model::{About, ClassSets, PartMeaning, Task, TaskPart, number_of};
 use crate::{Error, Model, Result};
@@ -48,8 +49,10 @@ pub(super) fn check(
     let network = load(path)?;
     let mut rng = Rng::new(7);
     let mut checked = Checked { rows: 0, largest: 0.0, most: 0.0 };
+    let series = model.about().preparation.forecast().filter(|_| preprocessing);
     for rows in BATCHES {
         let (given, own) = match plan {
+            _ if let Some(series) = series => forecast::both(model, series, &network, rows, &mut rng)?,
             Some(plan) if preprocessing => by_columns(model, plan, &network, rows, &mut rng)?,
             _ => by_rows(model, &network, preprocessing, rows, &mut rng)?,
         };
@@ -75,7 +78,7 @@ pub(super) fn check(
 }
 
 /// The numbers of all outputs that are some: probabilities, predictions, or what the layers give.
-fn numbers(network: &Network, inputs: Vec<Value>) -> Result<Vec<f64>> {
+pub(super) fn numbers(network: &Network, inputs: Vec<Value>) -> Result<Vec<f64>> {
     let mut all = Vec::new();
     let mut is_any = false;
     for output in network.run(inputs, &Context::inference())? {
