@@ -2,6 +2,8 @@
 
 #[path = "command/awkward.rs"]
 mod awkward;
+#[path = "command/explain.rs"]
+mod explain;
 #[path = "command/fields.rs"]
 mod fields;
 #[path = "command/fitted.rs"]

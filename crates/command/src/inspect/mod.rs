@@ -211,6 +211,13 @@ fn model(model: &Model, batch: usize) -> Result<String> {
         let columns: Vec<String> = plan.groups().into_iter().map(|(name, _)| name).collect();
         writeln!(text, "columns   {}", columns.join(", "))?;
     }
+    if let Some(kept) = &about.kept_rows {
+        let kept = out::counted(kept.len(), "row");
+        writeln!(
+            text,
+            "keeps     {kept} of the training with their answers (--keep-neighbours); whoever has the file can read them"
+        )?;
+    }
     if about.layers == NETWORK {
         // A summary has one row for all of it; these are the names that patterns are held against.
         for (name, param) in model.parameters() {

@@ -1,7 +1,7 @@
 //! The report of a run: one page that needs nothing else, with curves, figures, mistakes and settings; and its charts as files.
 
 mod chart;
-mod drawing;
+pub mod drawing;
 pub mod forecast;
 mod insight;
 mod predictions;
@@ -13,6 +13,7 @@ use std::path::Path;
 
 use anyhow::Result;
 use kiln_learn::data::{Dataset, ImageSize, Table, TablePreparation, encode_png};
+use kiln_learn::explain::KeptRows;
 use kiln_learn::metrics::History;
 use kiln_learn::selection::Leaderboard;
 
@@ -59,6 +60,8 @@ pub enum Shows {
         /// The rows of the test part.
         rows: Vec<usize>,
         plan: Box<TablePreparation>,
+        /// Rows of the training that the model's file is to keep.
+        kept: Option<Box<KeptRows>>,
     },
     /// Words, each with those around it.
     Words(Vec<String>),

@@ -1,4 +1,5 @@
 //! What a training can be told, as one table: each line is a flag of `kiln train` and a key of its TOML file.
+//! Long: the table has a line for each setting, and stands in one place.
 
 mod value;
 
@@ -157,6 +158,7 @@ keys! {
         "out" out: PathBuf [NOTHING] = "DIR" "The folder of the run [default: a new one in runs/]";
         "checkpoint-dir" checkpoint_dir: PathBuf [NOTHING] = "DIR" "Where checkpoints go [default: checkpoints/ in the run's folder]";
         "checkpoint-every" checkpoint_every: String [NOTHING] = "HOW OFTEN" "\"2 epochs\" or \"500 steps\" [default: every epoch]";
+        "keep-neighbours" keep_neighbours: Count [NOTHING] = "N" "Keep at most so many rows of a table in the model's file, with their answers, for whoever has it to read: `kiln explain --neighbours` shows the nearest";
         "keep" keep: Whole [NOTHING] = "N" "How many checkpoints stay besides the last and the best [default: 0]";
         "log-csv" log_csv: PathBuf [NOTHING] = "FILE" "Another place for the table of epochs";
         "tensorboard" tensorboard: PathBuf [NOTHING] = "DIR" "Write events for TensorBoard";

@@ -43,6 +43,7 @@ use self::time::{Afterwards, TimeBudget};
 use super::base::Base;
 use super::folder::{CONFIG, Folder, Keep};
 use super::out;
+use super::report::Shows;
 use super::settings::Settings;
 use super::source::{self, TrainingData};
 
@@ -118,6 +119,9 @@ pub fn run(flags: Settings, print_config: bool, allowed: Vec<String>) -> Result<
     }
     let base = Base::of(&settings)?;
     let mut source = source::load(&settings, base.as_ref())?;
+    if settings.keep_neighbours.is_some() && !matches!(source.shows, Shows::Table { .. }) {
+        bail!("--keep-neighbours is for tables that fit into memory, whose rows are kept as they are");
+    }
     if source.preparation.table().is_some() && base.is_none() && settings.resume.is_none() {
         // So that the run goes on with it whatever is usual then.
         settings.numbers.get_or_insert_with(|| source::NUMBERS.to_string());

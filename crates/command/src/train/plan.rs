@@ -4,6 +4,7 @@ use std::path::PathBuf;
 
 use anyhow::{Context as _, Result, bail};
 use kiln_learn::data::{Form, Order};
+use kiln_learn::explain::Background;
 use kiln_learn::model::{About, Task, TaskLoss};
 use kiln_learn::prelude::*;
 use kiln_learn::presets::{self, Preset, Recipe, Suits};
@@ -19,6 +20,7 @@ use super::threshold::Threshold;
 use crate::base::Base;
 use crate::choices;
 use crate::folder::Folder;
+use crate::report::Shows;
 use crate::settings::{Amount, Count, DEFAULT_SEED, Rate, Seed, Settings, Whole};
 use crate::source::{Habits, TrainingData, numbers};
 
@@ -303,6 +305,12 @@ pub(super) fn about(seed: u64, source: &TrainingData, model: &Model) -> About {
     let mut about = model.about().clone();
     about.task = source.task.clone();
     about.preparation = source.preparation.clone();
+    // What can't be read again is no reason to lose a model over.
+    about.background = source.preparation.table().and_then(|plan| Background::fit(&*source.train, plan).ok());
+    about.kept_rows = match &source.shows {
+        Shows::Table { kept, .. } => kept.as_deref().cloned(),
+        Shows::Columns(_) | Shows::Images(_) | Shows::Words(_) | Shows::Nothing => None,
+    };
     about.training.insert("seed".to_string(), seed.into());
     about
 }

@@ -9,7 +9,9 @@ use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 
 use super::{ClassSets, DataProfile, PartMeaning, TaskPart};
+use crate::background::Background;
 use crate::forecast::ForecastPreparation;
+use crate::kept_rows::KeptRows;
 use crate::preparation::Preparation;
 use crate::row::InputSpec;
 use crate::{Error, Result};
@@ -29,6 +31,12 @@ pub struct About {
     /// Of two classes, above which probability it is the second; a half where nothing is said.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub threshold: Option<f64>,
+    /// What answers for rows of a table are compared with where they are explained.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub background: Option<Background>,
+    /// Rows of the training with their answers, where somebody wanted them kept.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub kept_rows: Option<KeptRows>,
     /// Which classes are in the set of a row that holds its class as often as was asked, of each target; nothing where sets aren't asked.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub sets: Vec<Option<ClassSets>>,
@@ -267,6 +275,8 @@ impl About {
             task,
             preparation: Preparation::Unsaid,
             threshold: None,
+            background: None,
+            kept_rows: None,
             sets: Vec::new(),
             profile: None,
             training: Map::new(),
@@ -280,6 +290,7 @@ impl About {
     /// Where it doesn't, with both.
     pub fn check(&self) -> Result<()> {
         self.preparation.check(&self.input)?;
+        self.check_kept()?;
         self.check_sets()?;
         match (&self.preparation, &self.task) {
             (Preparation::Text(text), Task::Text { pieces }) if text.tokens.count() != *pieces => {
@@ -324,6 +335,21 @@ impl About {
             ))),
             _ => Ok(()),
         }
+    }
+
+    /// Whether what is kept of the training's rows is of rows as the preparation makes them.
+    fn check_kept(&self) -> Result<()> {
+        let none = |what: &str| {
+            Error::Preparation(format!("the model's file has {what} of a table, and the model takes none"))
+        };
+        let plan = self.preparation.table();
+        if let Some(background) = &self.background {
+            background.check(plan.ok_or_else(|| none("a background"))?)?;
+        }
+        if let Some(kept) = &self.kept_rows {
+            kept.check(plan.ok_or_else(|| none("rows"))?)?;
+        }
+        Ok(())
     }
 
     /// Whether sets are of the targets that there are.
