@@ -19,7 +19,7 @@ use crate::preparation::{Preparation, TextPreparation};
 use crate::programs::Programs;
 use crate::{Error, Result};
 use prediction::Meanings;
-pub use forecast::NextSteps;
+pub use forecast::ForecastSteps;
 pub use prediction::Prediction;
 pub use tags::TaggedWord;
 
