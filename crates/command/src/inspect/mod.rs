@@ -247,9 +247,8 @@ fn forecasts(plan: &ForecastPreparation) -> String {
         text += &format!("series    by {}\n", plan.keys.join(", "));
     }
     text += &format!("sees      {} of the past\n", counted(plan.window, "step"));
-    let seasons = plan.periods.iter().filter(|period| **period > 1).map(usize::to_string).collect::<Vec<_>>();
-    if !seasons.is_empty() {
-        text += &format!("seasons   of {} steps\n", seasons.join(", "));
+    if plan.period() > 1 {
+        text += &format!("seasons   {} long\n", steps_of(&plan.periods));
     }
     let told: Vec<&str> = plan.calendar.iter().map(|part| part.name()).chain(plan.known_columns()).collect();
     if !told.is_empty() {
@@ -263,6 +262,11 @@ fn forecasts(plan: &ForecastPreparation) -> String {
             .replace(".0000", "");
     }
     text
+}
+
+/// Lengths of seasons.
+fn steps_of(periods: &[usize]) -> String {
+    periods.iter().map(|period| counted(*period, "step")).collect::<Vec<_>>().join(", ")
 }
 
 fn shape_text(shape: &[usize]) -> String {

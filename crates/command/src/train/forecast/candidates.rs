@@ -19,10 +19,10 @@ use crate::source::SeriesData;
 const USUAL: [&str; 3] = ["linear", "trees", "mlp"];
 
 /// Their names, and they.
-pub(super) type NamedCandidates<'c> = (Vec<String>, Vec<Box<dyn Candidate + 'c>>);
+pub(super) type SeriesCandidates<'c> = (Vec<String>, Vec<Box<dyn Candidate + 'c>>);
 
 /// Those that are asked for: one by its preset or its layers, or all that are usual.
-pub(super) fn all<'c>(settings: &Settings, source: &'c SeriesData) -> Result<NamedCandidates<'c>> {
+pub(super) fn all<'c>(settings: &Settings, source: &'c SeriesData) -> Result<SeriesCandidates<'c>> {
     let names: Vec<String> = match (&settings.preset, &settings.layers, settings.one_model()) {
         (Some(name), ..) => vec![name.clone()],
         (None, Some(_), _) => vec!["layers".to_string()],
@@ -45,7 +45,7 @@ pub(super) fn all<'c>(settings: &Settings, source: &'c SeriesData) -> Result<Nam
                     ..settings.clone()
                 };
                 let plan = TrainingPlan::new(own, None, &source.data)?;
-                Box::new(NetworkCandidate { name: name.clone(), plan, source })
+                Box::new(ForecastNetwork { name: name.clone(), plan, source })
             }
         });
     }
@@ -138,13 +138,13 @@ impl Candidate for TreesCandidate<'_> {
 }
 
 /// A network, trained as its preset says.
-struct NetworkCandidate<'c> {
+struct ForecastNetwork<'c> {
     name: String,
     plan: TrainingPlan,
     source: &'c SeriesData,
 }
 
-impl Candidate for NetworkCandidate<'_> {
+impl Candidate for ForecastNetwork<'_> {
     fn name(&self) -> &str {
         &self.name
     }
