@@ -59,7 +59,7 @@ fn bounds(answer: &Prediction, task: &Task) -> Vec<[f64; 2]> {
 }
 
 /// The likeliest classes, or the numbers.
-pub(super) fn best(answer: &Prediction, task: &Task, count: usize) -> String {
+pub fn best(answer: &Prediction, task: &Task, count: usize) -> String {
     let mut all: Vec<(&str, f32)> = answer.probabilities().collect();
     if all.is_empty() {
         let bounds = bounds(answer, task);
@@ -148,7 +148,7 @@ pub(super) fn cells(answer: &Prediction, task: &Task, line: &mut impl Write) -> 
 
 /// The number with the fewest digits that is the same in single precision, which is what a model computes in; where that is too coarse for
 /// what differs (moments since 1970, a few seconds apart), with digits to a hundred-thousandth of the unit that it learned in.
-pub(super) fn shortest(number: f64, scale: f64) -> f64 {
+pub fn shortest(number: f64, scale: f64) -> f64 {
     let single = number as f32;
     if (f64::from(single) - number).abs() <= 1e-4 * scale.abs() {
         return single.to_string().parse().unwrap_or(number);
@@ -158,7 +158,7 @@ pub(super) fn shortest(number: f64, scale: f64) -> f64 {
 }
 
 /// A row's prediction as an object, with the file it is of.
-pub(super) fn object(file: Option<&Path>, answer: &Prediction, task: &Task, row: usize) -> Value {
+pub fn object(file: Option<&Path>, answer: &Prediction, task: &Task, row: usize) -> Value {
     let mut object = json!({ "row": row, "prediction": value(answer, task) });
     if let Some(file) = file {
         object["input"] = file.display().to_string().into();
@@ -210,7 +210,7 @@ fn probabilities(answer: &Prediction) -> Value {
 }
 
 /// A cell of CSV, in quotes where it needs them.
-pub(super) fn quoted(text: &str) -> Cow<'_, str> {
+pub fn quoted(text: &str) -> Cow<'_, str> {
     match text.contains([',', '"', '\n', '\r']) {
         true => format!("\"{}\"", text.replace('"', "\"\"")).into(),
         false => text.into(),

@@ -1,7 +1,8 @@
 //! The report of a run: one page that needs nothing else, with curves, figures, mistakes and settings; and its charts as files.
 
 mod chart;
-mod drawing;
+pub mod drawing;
+pub mod forecast;
 mod insight;
 mod predictions;
 mod raster;
@@ -12,6 +13,7 @@ use std::path::Path;
 
 use anyhow::Result;
 use kiln_learn::data::{Dataset, ImageSize, Table, TablePreparation, encode_png};
+use kiln_learn::explain::KeptRows;
 use kiln_learn::metrics::History;
 use kiln_learn::selection::Leaderboard;
 
@@ -58,6 +60,8 @@ pub enum Shows {
         /// The rows of the test part.
         rows: Vec<usize>,
         plan: Box<TablePreparation>,
+        /// Rows of the training that the model's file is to keep.
+        kept: Option<Box<KeptRows>>,
     },
     /// Words, each with those around it.
     Words(Vec<String>),
@@ -145,16 +149,27 @@ fn page(told: &Told, charts: &[Chart], measured: Option<&Measured>) -> Result<St
         html += &insight::sections(insight)?;
     }
     html += &insight::card(told, measured)?;
+    html += &ending(told.layers, told.parameters, told.seconds, (&told.config, &told.environment))?;
+    Ok(html)
+}
+
+/// The end of a page: the model, and what repeats the run.
+fn ending(
+    layers: &str,
+    parameters: usize,
+    seconds: f64,
+    (config, environment): (&str, &str),
+) -> Result<String> {
+    let mut html = String::new();
     writeln!(
         html,
-        "<section id=\"model\"><h2>Model</h2><p>{}, trained in {:.1} s.</p><pre>{}</pre></section>\
+        "<section id=\"model\"><h2>Model</h2><p>{}, trained in {seconds:.1} s.</p><pre>{}</pre></section>\
          <section id=\"config\"><h2>Settings</h2><pre>{}</pre><details><summary>Environment</summary><pre>{}</pre></details></section>\
          <footer>made by kiln {}</footer></main></body></html>",
-        counted(told.parameters, "parameter"),
-        told.seconds,
-        escape(&told.layers.replace(", ", "\n")),
-        escape(&told.config),
-        escape(&told.environment),
+        counted(parameters, "parameter"),
+        escape(&layers.replace(", ", "\n")),
+        escape(config),
+        escape(environment),
         env!("CARGO_PKG_VERSION")
     )?;
     Ok(html)

@@ -68,11 +68,21 @@ pub(super) struct HowFitted {
 }
 
 /// Settings by which a linear model is trained step by step.
-const STEPS_TAKEN: [&str; 8] =
-    ["epochs", "batch-size", "lr", "optimizer", "schedule", "accumulate", "ema", "early-stop"];
+const STEPS_TAKEN: [&str; 10] = [
+    "epochs",
+    "batch-size",
+    "lr",
+    "optimizer",
+    "schedule",
+    "accumulate",
+    "layer-decay",
+    "unfreeze-every",
+    "ema",
+    "early-stop",
+];
 
 /// Settings that say how weights are descended to.
-const STEPS: [&str; 16] = [
+const STEPS: [&str; 18] = [
     "epochs",
     "batch-size",
     "lr",
@@ -82,6 +92,8 @@ const STEPS: [&str; 16] = [
     "label-smoothing",
     "clip",
     "accumulate",
+    "layer-decay",
+    "unfreeze-every",
     "ema",
     "sampling",
     "metric",

@@ -91,7 +91,7 @@ pub(super) struct TrainingResult {
 
 impl TrainingResult {
     /// A training step by step.
-    pub(super) fn of(run: &Run<&Sequential>) -> TrainingResult {
+    pub(super) fn of(run: &Run<&dyn Layer>) -> TrainingResult {
         TrainingResult {
             training: run.training(),
             how: Map::new(),

@@ -9,6 +9,9 @@ use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 
 use super::{ClassSets, DataProfile, PartMeaning, TaskPart};
+use crate::background::Background;
+use crate::forecast::ForecastPreparation;
+use crate::kept_rows::KeptRows;
 use crate::preparation::Preparation;
 use crate::row::InputSpec;
 use crate::{Error, Result};
@@ -28,6 +31,12 @@ pub struct About {
     /// Of two classes, above which probability it is the second; a half where nothing is said.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub threshold: Option<f64>,
+    /// What answers for rows of a table are compared with where they are explained.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub background: Option<Background>,
+    /// Rows of the training with their answers, where somebody wanted them kept.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub kept_rows: Option<KeptRows>,
     /// Which classes are in the set of a row that holds its class as often as was asked, of each target; nothing where sets aren't asked.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub sets: Vec<Option<ClassSets>>,
@@ -118,6 +127,11 @@ impl Task {
     pub fn plain_numbers(names: Vec<String>) -> Task {
         let (scale, offset) = (vec![1.0; names.len()], vec![0.0; names.len()]);
         Task::Numbers { names, scale, offset, curves: Vec::new(), interval: None }
+    }
+
+    /// What series ask for: a number for each step of the horizon, in the scale of its row.
+    pub fn of_series(plan: &ForecastPreparation) -> Task {
+        Task::plain_numbers((1..=plan.horizon).map(|step| format!("{} +{step}", plan.target)).collect())
     }
 
     /// What the target of a prepared table asks for.
@@ -261,6 +275,8 @@ impl About {
             task,
             preparation: Preparation::Unsaid,
             threshold: None,
+            background: None,
+            kept_rows: None,
             sets: Vec::new(),
             profile: None,
             training: Map::new(),
@@ -274,6 +290,7 @@ impl About {
     /// Where it doesn't, with both.
     pub fn check(&self) -> Result<()> {
         self.preparation.check(&self.input)?;
+        self.check_kept()?;
         self.check_sets()?;
         if self.profile.as_ref().is_some_and(|profile| !profile.is_sound()) {
             let message = "what the file says of the rows of its training can't be: its counts don't add up";
@@ -307,6 +324,14 @@ impl About {
                 counted(pairs.count(), "piece"),
                 task.given()
             ))),
+            (Preparation::Forecast(series), Task::Numbers { names, .. }) if names.len() == series.horizon => {
+                Ok(())
+            }
+            (Preparation::Forecast(series), task) => Err(Error::Preparation(format!(
+                "the preparation forecasts {}, and the model gives {}",
+                counted(series.horizon, "step"),
+                task.given()
+            ))),
             (Preparation::Tags(_), Task::Tags { .. }) => Ok(()),
             (Preparation::Tags(_), task) => Err(Error::Preparation(format!(
                 "the preparation is of sentences whose words have tags, and the model gives {}",
@@ -314,6 +339,21 @@ impl About {
             ))),
             _ => Ok(()),
         }
+    }
+
+    /// Whether what is kept of the training's rows is of rows as the preparation makes them.
+    fn check_kept(&self) -> Result<()> {
+        let none = |what: &str| {
+            Error::Preparation(format!("the model's file has {what} of a table, and the model takes none"))
+        };
+        let plan = self.preparation.table();
+        if let Some(background) = &self.background {
+            background.check(plan.ok_or_else(|| none("a background"))?)?;
+        }
+        if let Some(kept) = &self.kept_rows {
+            kept.check(plan.ok_or_else(|| none("rows"))?)?;
+        }
+        Ok(())
     }
 
     /// Whether sets are of the targets that there are.

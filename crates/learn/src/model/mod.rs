@@ -89,9 +89,19 @@ impl Model {
         task: Task,
         preparation: Preparation,
     ) -> Result<Model> {
-        let (layers, threshold, training) = (NETWORK.to_string(), None, Map::new());
-        let about =
-            About { layers, input, task, preparation, threshold, sets: Vec::new(), profile: None, training };
+        let (layers, training) = (NETWORK.to_string(), Map::new());
+        let about = About {
+            layers,
+            input,
+            task,
+            preparation,
+            threshold: None,
+            background: None,
+            kept_rows: None,
+            sets: Vec::new(),
+            profile: None,
+            training,
+        };
         let structure = network.structure();
         let layers = as_layers(network, about.input.pixels.clone());
         let model = Model { network: Some(structure), ..Model::new(layers, about) };

@@ -11,6 +11,7 @@ use kiln_data::{
 use kiln_nn::{Context, DType, Data, Layer, Tensor};
 use kiln_onnx::{Network, OnnxDType, Value, load};
 
+use super::forecast;
 use super::table::element_of;
 use crate::model::{About, ClassSets, PartMeaning, Task, TaskPart, number_of};
 use crate::{Error, Model, Result};
@@ -48,8 +49,13 @@ pub(super) fn check(
     let network = load(path)?;
     let mut rng = Rng::new(7);
     let mut checked = Checked { rows: 0, largest: 0.0, most: 0.0 };
+    let series = model.about().preparation.forecast().filter(|_| preprocessing);
     for rows in BATCHES {
         let (given, own) = match plan {
+            _ if let Some(series) = series => {
+                let (inputs, own) = forecast::both(model, series, rows, &mut rng)?;
+                (numbers(&network, inputs)?, own)
+            }
             Some(plan) if preprocessing => by_columns(model, plan, &network, rows, &mut rng)?,
             _ => by_rows(model, &network, preprocessing, rows, &mut rng)?,
         };

@@ -1,6 +1,7 @@
 //! Models as ONNX files that take raw data and give answers in their words: preparation, layers and what follows them as one graph.
 
 mod check;
+mod forecast;
 mod import;
 mod numbers;
 mod sets;
@@ -67,7 +68,11 @@ impl Model {
         options.metadata.extend(self.words(export.preprocessing));
         let mut builder = options.builder("kiln")?;
         let plan = self.about().preparation.table();
+        let series = self.about().preparation.forecast();
         match (plan, export.preprocessing) {
+            (_, true) if let Some(series) = series => {
+                forecast::graph(&mut builder, self, series, options.fold)?
+            }
             (Some(plan), true) => {
                 let rows = table::inputs(&mut builder, plan)?;
                 self.finish(&mut builder, rows, options.fold)?;
@@ -112,6 +117,9 @@ impl Model {
         }
         if let (Some(plan), true) = (self.about().preparation.table(), is_whole) {
             words.extend(table::words(plan));
+        }
+        if let (Some(series), true) = (self.about().preparation.forecast(), is_whole) {
+            words.extend(forecast::words(series));
         }
         words.push(import::recorded(self, is_whole));
         words

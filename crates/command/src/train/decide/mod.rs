@@ -31,7 +31,7 @@ use crate::settings::{DEFAULT_SEED, Seconds, Seed, Settings};
 use crate::source::TrainingData;
 
 /// Where a run's folder keeps its fits.
-const FITS: &str = "candidates";
+pub(super) const FITS: &str = "candidates";
 
 /// Fewer rows than this don't tell which of several models is the best.
 pub const ROWS: usize = 50;
@@ -89,7 +89,7 @@ pub(super) fn repeated(path: &Path) -> Result<(Settings, Repeated)> {
 
 /// What was decided before.
 pub(super) struct Repeated {
-    records: Vec<FitRecord>,
+    pub(super) records: Vec<FitRecord>,
     /// How many rows of each part its figures are of.
     measured: usize,
 }
@@ -265,7 +265,7 @@ fn folds(source: &TrainingData, seed: u64) -> Result<Vec<FoldRows>> {
 }
 
 /// Says how far it is.
-fn told(say: &Say, progress: SelectionProgress) {
+pub(super) fn told(say: &Say, progress: SelectionProgress) {
     match progress {
         SelectionProgress::Begins(..) => {}
         SelectionProgress::Ends(record, score) => {
