@@ -44,7 +44,8 @@ fn main() -> Result<()> {
     let (train, test) = (windows(split.rows.clone()), windows(split.test.clone()));
 
     let model = Sequential::new().dense(64).relu().dense(HORIZON);
-    let run = Trainer::new(model, Mae::new(), Adam::new(1e-3)).epochs(40).batch_size(32).quiet().fit(&train)?;
+    let run =
+        Trainer::new(model, Mae::new(), Adam::new(1e-3)).epochs(40).batch_size(32).quiet().fit(&train)?;
     let outputs = run.predict(&test)?;
 
     // How far off both are, beside what the naive forecast is off by from week to week.
@@ -66,7 +67,10 @@ fn main() -> Result<()> {
     about.preparation = (*plan).clone().into();
     let predictor = Predictor::new(Model::new(run.into_model(), about))?;
     for next in predictor.forecast(&table)? {
-        println!("{:5}  {} {:.1}  {} {:.1}", next.key[0], next.steps[0], next.numbers[0], next.steps[1], next.numbers[1]);
+        println!(
+            "{:5}  {} {:.1}  {} {:.1}",
+            next.key[0], next.steps[0], next.numbers[0], next.steps[1], next.numbers[1]
+        );
     }
     Ok(())
 }

@@ -2,6 +2,8 @@
 
 #[path = "command/awkward.rs"]
 mod awkward;
+#[path = "command/explain.rs"]
+mod explain;
 #[path = "command/fields.rs"]
 mod fields;
 #[path = "command/fitted.rs"]
@@ -36,6 +38,8 @@ mod targets;
 mod texts;
 #[path = "command/trees.rs"]
 mod trees;
+#[path = "command/trust.rs"]
+mod trust;
 #[path = "kit/zip.rs"]
 mod zip;
 

@@ -88,7 +88,10 @@ fn series_of_a_table_are_forecast_better_than_by_repeating_the_season() {
     let measured: Value = serde_json::from_str(&measured).unwrap();
     assert_eq!(measured["numbers"]["MASE"], result["test"]["MASE"]);
     let shown = folder.out(&["inspect", "run/model.kiln"]);
-    assert!(shown.contains("forecasts 7 steps of sold, daily by day") && shown.contains("by shop"), "{shown}");
+    assert!(
+        shown.contains("forecasts 7 steps of sold, daily by day") && shown.contains("by shop"),
+        "{shown}"
+    );
 }
 
 #[test]
@@ -105,8 +108,14 @@ fn mistakes_in_series_are_said_with_their_mend() {
     let folder = kiln("forecast-mistakes");
     folder.write("sales.csv", sales(60, 0));
     folder.write("words.csv", "day,sold\n2023-01-01,a\n2023-01-02,b\n2023-01-03,c\n");
-    folder.write("short.csv", (0..12).fold("day,sold\n".to_string(), |text, at| text + &format!("{},{at}\n", day(at))));
-    folder.write("no.csv", (0..40).fold("when,sold\n".to_string(), |text, at| text + &format!("{},{at}\n", at * at * 37 % 1009)));
+    folder.write(
+        "short.csv",
+        (0..12).fold("day,sold\n".to_string(), |text, at| text + &format!("{},{at}\n", day(at))),
+    );
+    folder.write(
+        "no.csv",
+        (0..40).fold("when,sold\n".to_string(), |text, at| text + &format!("{},{at}\n", at * at * 37 % 1009)),
+    );
     for (file, flags, wrong) in [
         ("sales.csv", &["--forecast", "7"][..], "--forecast needs --target"),
         ("sales.csv", &["--target", "sold", "--forecast", "0"], "whole number from 1"),
@@ -114,14 +123,22 @@ fn mistakes_in_series_are_said_with_their_mend() {
         ("sales.csv", &["--target", "sold", "--forecast", "7", "--series", "shpo"], "did you mean shop"),
         ("sales.csv", &["--target", "sold", "--forecast", "7", "--known", "prize"], "did you mean price"),
         ("sales.csv", &["--target", "sold", "--forecast", "7", "--known", "sold"], "is what is forecast"),
-        ("sales.csv", &["--target", "sold", "--forecast", "7", "--time", "shop"], "must be a date or a number"),
+        (
+            "sales.csv",
+            &["--target", "sold", "--forecast", "7", "--time", "shop"],
+            "must be a date or a number",
+        ),
         ("sales.csv", &["--target", "sold", "--forecast", "40"], "forecast fewer"),
         ("sales.csv", &["--target", "sold", "--forecast", "25"], "shorter horizon"),
         ("sales.csv", &["--target", "sold", "--forecast", "7", "--season", "30"], "should come three times"),
         ("sales.csv", &["--target", "sold", "--forecast", "7", "--gaps", "none"], "missing or zero"),
         ("sales.csv", &["--target", "sold", "--forecast", "7", "--duplicates", "last"], "mean or sum"),
         ("sales.csv", &["--target", "sold", "--forecast", "7", "--frequency", "often"], "a frequency is"),
-        ("sales.csv", &["--target", "sold", "--forecast", "7", "--augment", "flip"], "changes nothing for series"),
+        (
+            "sales.csv",
+            &["--target", "sold", "--forecast", "7", "--augment", "flip"],
+            "changes nothing for series",
+        ),
         ("sales.csv", &["--target", "sold", "--forecast", "7", "--refit"], "changes nothing for forecasts"),
         ("sales.csv", &["--target", "sold", "--forecast", "7", "--preset", "cnn"], "for images"),
         ("sales.csv", &["--target", "sold", "--season", "7"], "--season changes nothing for a table"),

@@ -108,7 +108,17 @@ fn written(program: &Program, suits: Suits) -> Data {
                 program.write(name, text);
             }
             Data {
-                train: &["sales.csv", "--target", "sold", "--forecast", "3", "--series", "shop", "--known", "price"],
+                train: &[
+                    "sales.csv",
+                    "--target",
+                    "sold",
+                    "--forecast",
+                    "3",
+                    "--series",
+                    "shop",
+                    "--known",
+                    "price",
+                ],
                 first: &[],
                 ask: &["new.csv"],
                 answers: &["sales.csv"],
@@ -186,6 +196,19 @@ fn live(faults: &mut Faults, name: &str, suits: Suits) {
     cell("show", &[&["inspect", model, "--show", "graph"]]);
     let told = cell("predict", &[&["predict", model], data.ask]);
     cell("predict as JSON", &[&["predict", model, "--json"], data.ask]);
+    match suits {
+        Suits::Tables => {
+            cell("explain", &[&["explain", model, "--change"], data.ask]);
+            cell("explain by samples", &[&["explain", model, "--method", "sampled", "--json"], data.ask]);
+        }
+        Suits::Images => {
+            cell("explain", &[&["explain", model, "pictures/ant", "--out", "why"]]);
+        }
+        Suits::Sorted => {
+            cell("explain", &[&["explain", model], data.ask]);
+        }
+        Suits::Texts | Suits::Tagged | Suits::Pairs => {}
+    }
     let measured = cell("evaluate", &[&["eval", model], data.answers]);
     if suits != Suits::Series {
         cell("fine-tune", &[&["train"], data.train, &["--from", model, "--out", "tuned"], quick]);

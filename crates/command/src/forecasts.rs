@@ -16,16 +16,26 @@ pub struct ForecastFigures {
 
 impl ForecastFigures {
     /// Of the outputs for windows, of which a series has one each; `units` are what the naive forecast of each series is off by.
-    pub fn of(windows: &ForecastWindows, outputs: &[f32], units: &[Option<NaiveScale>]) -> Result<ForecastFigures> {
+    pub fn of(
+        windows: &ForecastWindows,
+        outputs: &[f32],
+        units: &[Option<NaiveScale>],
+    ) -> Result<ForecastFigures> {
         let plan = windows.plan();
-        let shares: Vec<f64> = plan.bands.iter().flat_map(|bands| [0.5 - bands.interval / 2.0, 0.5 + bands.interval / 2.0]).collect();
+        let shares: Vec<f64> = plan
+            .bands
+            .iter()
+            .flat_map(|bands| [0.5 - bands.interval / 2.0, 0.5 + bands.interval / 2.0])
+            .collect();
         let (mut all, mut by_series) = (ForecastErrors::new(&shares)?, Vec::new());
         for (row, outputs) in outputs.chunks(plan.horizon.max(1)).enumerate() {
             let own = windows.row(row);
             let unit = units.get(windows.place(row).0).copied().flatten();
             let truth: Vec<f64> = (0..outputs.len()).map(|step| own.truth(step)).collect();
             let each = || outputs.iter().map(|output| f64::from(*output)).enumerate();
-            let bound = |side: usize| each().filter_map(|(step, output)| Some(own.bounds(step, output)?[side])).collect();
+            let bound = |side: usize| {
+                each().filter_map(|(step, output)| Some(own.bounds(step, output)?[side])).collect()
+            };
             let forecast = SeriesForecast {
                 points: each().map(|(step, output)| own.number(step, output)).collect(),
                 quantiles: (0..shares.len()).map(bound).collect(),
@@ -42,8 +52,13 @@ impl ForecastFigures {
     /// Each by its name.
     pub fn numbers(&self) -> Vec<(&'static str, f64)> {
         let own = &self.measures;
-        let mut numbers =
-            vec![("MASE", own.mase), ("RMSSE", own.rmsse), ("sMAPE", own.smape), ("MAE", own.mae), ("RMSE", own.rmse)];
+        let mut numbers = vec![
+            ("MASE", own.mase),
+            ("RMSSE", own.rmsse),
+            ("sMAPE", own.smape),
+            ("MAE", own.mae),
+            ("RMSE", own.rmse),
+        ];
         let of_bounds =
             [("coverage", own.coverage), ("width", own.width), ("quantile loss", own.quantile_loss)];
         numbers.extend(of_bounds.into_iter().filter_map(|(name, number)| Some((name, number?))));

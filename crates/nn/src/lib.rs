@@ -17,7 +17,9 @@ pub mod tensor;
 
 mod budget;
 pub mod composite;
+pub mod depth;
 pub mod device;
+pub mod features;
 pub mod function;
 pub mod init;
 pub mod layers;
@@ -41,6 +43,7 @@ pub use kiln_ir::expr::ScanOptions;
 pub use kiln_ir::{DType, Data, Element, Error, ErrorKind, Result, Scalar, Shape};
 
 pub use device::{check_finite, default_device, device, devices, set_default_device, set_threads, threads};
+pub use features::Rest;
 pub use function::{Compiled, Function, Input, InputList};
 pub use init::{Fan, Init};
 pub use layers::{

@@ -197,12 +197,26 @@ fn model(model: &Model, batch: usize) -> Result<String> {
             }
         }
     }
+    for sets in about.sets.iter().flatten() {
+        let (share, kind, rows) = (100.0 * sets.coverage, sets.kind.name(), counted(sets.rows, "row"));
+        writeln!(
+            text,
+            "sets      of classes that hold the right one of {share:.4} % of all ({kind}, by {rows} held out)"
+        )?;
+    }
     if let Some(plan) = about.preparation.forecast() {
         text += &forecasts(plan);
     }
     if let Some(plan) = about.preparation.table() {
         let columns: Vec<String> = plan.groups().into_iter().map(|(name, _)| name).collect();
         writeln!(text, "columns   {}", columns.join(", "))?;
+    }
+    if let Some(kept) = &about.kept_rows {
+        let kept = out::counted(kept.len(), "row");
+        writeln!(
+            text,
+            "keeps     {kept} of the training with their answers (--keep-neighbours); whoever has the file can read them"
+        )?;
     }
     if about.layers == NETWORK {
         // A summary has one row for all of it; these are the names that patterns are held against.
@@ -211,7 +225,10 @@ fn model(model: &Model, batch: usize) -> Result<String> {
         }
     }
     text += &forest::lines(model)?;
-    let own = about.training.iter().filter(|(name, _)| !["gains", "chosen"].contains(&name.as_str()));
+    let own = about
+        .training
+        .iter()
+        .filter(|(name, _)| !["gains", "chosen", "calibration"].contains(&name.as_str()));
     let trained: Vec<String> = own.map(|(name, value)| format!("{name} {value}")).collect();
     writeln!(text, "trained   {}", trained.join("  "))?;
     Ok(text)
@@ -241,7 +258,8 @@ fn forecasts(plan: &ForecastPreparation) -> String {
         text += "learns    by logarithms\n";
     }
     if let Some(bands) = &plan.bands {
-        text += &format!("bounds    {:.4} % of values lie between them\n", 100.0 * bands.interval).replace(".0000", "");
+        text += &format!("bounds    {:.4} % of values lie between them\n", 100.0 * bands.interval)
+            .replace(".0000", "");
     }
     text
 }

@@ -23,7 +23,8 @@ pub fn run(predictor: &Predictor, plan: &ForecastPreparation, inputs: &[PathBuf]
     let mut out = out::RowWriter::new();
     if !json {
         let names = plan.keys.iter().map(String::as_str).chain([plan.time.as_str(), plan.target.as_str()]);
-        let bounds = plan.bands.as_ref().map(|_| ["lower".to_string(), "upper".to_string()]).into_iter().flatten();
+        let bounds =
+            plan.bands.as_ref().map(|_| ["lower".to_string(), "upper".to_string()]).into_iter().flatten();
         let names = names.map(str::to_string).chain(bounds.map(|side| format!("{}_{side}", plan.target)));
         writeln!(out, "{}", names.map(|name| quoted(&name).into_owned()).collect::<Vec<_>>().join(","))?;
     }

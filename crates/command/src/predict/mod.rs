@@ -2,7 +2,7 @@
 
 mod forecasts;
 mod generate;
-mod lines;
+pub mod lines;
 mod masked;
 mod pairs;
 mod pictures;
@@ -24,6 +24,7 @@ use kiln_learn::{Predictor, Preparation};
 use self::generate::GenerateFlags;
 use self::lines::{best, object, table_header, table_rows};
 use self::masked::print_masked;
+pub use self::texts::task as task_of;
 use self::texts::{GivenText, TextFlags, is_text, print_predictions};
 use super::out;
 use super::reading::ReadingFlags;
@@ -191,7 +192,7 @@ pub fn run(flags: PredictFlags) -> Result<ExitCode> {
         }
     }
     if let (Some(table), false) = (&questions.table, flags.json) {
-        table_header(table, &about.task, &mut out)?;
+        table_header(table, about, &mut out)?;
         table_rows(table, &answers, &about.task, &mut out)?;
     }
     out.flush()?;

@@ -8,9 +8,10 @@ use kiln_learn::data::encode_png;
 use kiln_learn::forecast::ForecastWindows;
 use kiln_learn::selection::Leaderboard;
 
-use super::chart::{Chart, Series, figure};
+use super::chart::{Chart, Series};
 use super::drawing::escape;
 use super::{ending, head, tables};
+use crate::figures::figure;
 use crate::folder::Folder;
 use crate::forecasts::ForecastFigures;
 
@@ -51,7 +52,10 @@ pub fn write(told: &ForecastTold, folder: &Folder) -> Result<()> {
             }
         }
         let by_step = told.figures.iter().map(|(name, figures)| {
-            Series::line(name, figures.measures.steps.iter().enumerate().map(|(step, own)| (step as f64 + 1.0, own.mase)))
+            Series::line(
+                name,
+                figures.measures.steps.iter().enumerate().map(|(step, own)| (step as f64 + 1.0, own.mase)),
+            )
         });
         charts.push(by_step.fold(Chart::new("Error by step", "step of the horizon", "MASE"), Chart::with));
     }
@@ -78,7 +82,9 @@ fn drawing(told: &ForecastTold, title: &str, key: &str, row: usize) -> Chart {
     let each = || outputs.iter().map(|output| f64::from(*output)).enumerate();
     let forecast = each().map(|(step, output)| (step as f64 + 1.0, own.number(step, output)));
     let bound = |side: usize| {
-        each().filter_map(|(step, output)| Some((step as f64 + 1.0, own.bounds(step, output)?[side]))).collect::<Vec<_>>()
+        each()
+            .filter_map(|(step, output)| Some((step as f64 + 1.0, own.bounds(step, output)?[side])))
+            .collect::<Vec<_>>()
     };
     let from = frequency.text(frequency.begin(own.series().first + origin as i64));
     let title = if key.is_empty() { title.to_string() } else { format!("{title}: {key}") };

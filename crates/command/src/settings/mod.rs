@@ -1,4 +1,5 @@
 //! What a training can be told, as one table: each line is a flag of `kiln train` and a key of its TOML file.
+//! Long: the table has a line for each setting, and stands in one place.
 
 mod value;
 
@@ -9,7 +10,7 @@ use clap::{Arg, ArgAction, ArgMatches, Command, value_parser};
 use kiln_map::nearest;
 
 use self::value::SettingValue;
-pub use self::value::{Amount, Count, Rate, Seconds, Seed, Share, Threads, Whole};
+pub use self::value::{Amount, Count, Rate, Seconds, Seed, Share, Threads, Whole, seconds};
 
 /// A line of the table.
 pub struct SettingKey {
@@ -134,10 +135,15 @@ keys! {
         "label-smoothing" label_smoothing: Amount [&["loss"]] = "SHARE" "How much of each label goes to all classes";
         "clip" clip: Amount [&["clip"]] = "NORM" "The most the norm of all gradients may be";
         "accumulate" accumulate: Count [&["accumulated batches"]] = "N" "Change the weights after every N batches only";
+        "layer-decay" layer_decay: Share [&["optimizer"]] = "SHARE" "Each layer's rate as a share of that of the layer behind it (discriminative rates), such as 0.8: what lies near the input changes less";
+        "unfreeze-every" unfreeze_every: Count [&["optimizer"]] = "N" "Train the last layer first; every N epochs the layer in front of those that are trained joins them (gradual unfreezing)";
         "ema" ema: Share [&["averages"]] = "DECAY" "Keep a moving average of the weights, and use it";
         "sampling" sampling: String [&["order of rows"]] = "WHICH" "shuffled; or balanced: each class drawn equally often";
         "class-weights" class_weights: String [&["class weights"]] = "WHICH" "balanced, or none";
         "threshold" threshold: String [NOTHING] = "HOW" "Of two classes, above which probability it is the second: a number such as 0.3, or the one that is best on the validation rows by f1 or balanced (balanced accuracy) [default: 0.5]";
+        "coverage" coverage: Share [NOTHING] = "SHARE" "Predict the set of classes that holds the right one for this share of all rows, such as 0.9, by rows that were held out; numbers have --interval";
+        "sets" sets: String [NOTHING] = "HOW" "Which classes are in a set: lac (the likely ones: the smallest sets), aps (the likeliest until they add up), or per-class (as many rows of each class are held) [default: lac]";
+        "calibrate" calibrate: String [NOTHING] = "HOW" "How probabilities and intervals are put right on rows that were held out: none, temperature, isotonic (two classes) or auto (what measurably helps) [default: auto of several models; else intervals alone]";
         "metric" metric: String [&["metrics"]] = "NAME" "The validation figure that says which epoch is the best, and is shown: loss, accuracy, f1, roc-auc, log-loss, …; of numbers r2, mae, rmse, … [default: loss]";
         "early-stop" early_stop: Whole [NOTHING] = "N" "End when validation is no better for N epochs; 0 never does";
         "refit" refit: bool [NOTHING] = "" "When the best epoch is known, train once more for as many epochs on all rows, validation included";
@@ -152,6 +158,7 @@ keys! {
         "out" out: PathBuf [NOTHING] = "DIR" "The folder of the run [default: a new one in runs/]";
         "checkpoint-dir" checkpoint_dir: PathBuf [NOTHING] = "DIR" "Where checkpoints go [default: checkpoints/ in the run's folder]";
         "checkpoint-every" checkpoint_every: String [NOTHING] = "HOW OFTEN" "\"2 epochs\" or \"500 steps\" [default: every epoch]";
+        "keep-neighbours" keep_neighbours: Count [NOTHING] = "N" "Keep at most so many rows of a table in the model's file, with their answers, for whoever has it to read: `kiln explain --neighbours` shows the nearest";
         "keep" keep: Whole [NOTHING] = "N" "How many checkpoints stay besides the last and the best [default: 0]";
         "log-csv" log_csv: PathBuf [NOTHING] = "FILE" "Another place for the table of epochs";
         "tensorboard" tensorboard: PathBuf [NOTHING] = "DIR" "Write events for TensorBoard";
@@ -160,11 +167,6 @@ keys! {
         "quiet" quiet: bool [NOTHING] = "" "Print the result and nothing else";
         "json" json: bool [NOTHING] = "" "Print JSON for programs, an object a line";
     }
-}
-
-/// A time as people write it: 90s, 10m.
-pub fn seconds(text: &str) -> Result<std::time::Duration, String> {
-    Seconds::read(text).map(|seconds| seconds.0)
 }
 
 /// The command `kiln train`, with a flag for each line of the table.
@@ -260,10 +262,11 @@ impl Settings {
 
     /// A setting that describes one model or how it is trained, if there is one: no others are tried beside it.
     pub fn one_model(&self) -> Option<&'static str> {
-        let of_any = ["monotone", "metric", "threshold", "time-limit", "seed", "device", "threads"];
+        let any = "monotone metric threshold coverage sets calibrate time-limit seed device threads";
         let of_run = ["checkpoint-dir", "checkpoint-every", "keep", "log-csv", "tensorboard"];
         let is_of_one = |key: &&SettingKey| {
-            let of_model = ["Model", "Training"].contains(&key.heading) && !of_any.contains(&key.name);
+            let is_of_any = any.split(' ').any(|name| name == key.name);
+            let of_model = ["Model", "Training"].contains(&key.heading) && !is_of_any;
             (of_model || of_run.contains(&key.name) || key.name == "frame") && (key.get)(self).is_some()
         };
         KEYS.iter().find(is_of_one).map(|key| key.name)

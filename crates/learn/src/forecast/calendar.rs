@@ -88,8 +88,7 @@ impl CalendarPart {
     /// Adds its numbers for a time.
     pub(super) fn write(self, time: f64, into: &mut Vec<f32>) {
         let angle = TAU * self.share(time);
-        let numbers =
-            [libm::sin(angle), libm::cos(angle), libm::sin(2.0 * angle), libm::cos(2.0 * angle)];
+        let numbers = [libm::sin(angle), libm::cos(angle), libm::sin(2.0 * angle), libm::cos(2.0 * angle)];
         into.extend(numbers.map(|number| number as f32));
     }
 }

@@ -92,7 +92,12 @@ const FARTHEST: f64 = 20.0;
 
 impl ForecastPreparation {
     /// Of a column and one of times: so many steps, with nothing else told.
-    pub fn new(target: impl Into<String>, time: impl Into<String>, frequency: Frequency, horizon: usize) -> ForecastPreparation {
+    pub fn new(
+        target: impl Into<String>,
+        time: impl Into<String>,
+        frequency: Frequency,
+        horizon: usize,
+    ) -> ForecastPreparation {
         ForecastPreparation {
             target: target.into(),
             time: time.into(),
@@ -130,7 +135,12 @@ impl ForecastPreparation {
     ///
     /// # Errors
     /// Where a column isn't there, or can't become inputs.
-    pub fn with_known(mut self, table: &Table, columns: &[String], rows: &[usize]) -> Result<ForecastPreparation> {
+    pub fn with_known(
+        mut self,
+        table: &Table,
+        columns: &[String],
+        rows: &[usize],
+    ) -> Result<ForecastPreparation> {
         if columns.is_empty() {
             return Ok(self);
         }
@@ -249,7 +259,8 @@ impl ForecastPreparation {
         let mut learned = series.filled(self.period());
         if self.log {
             if let Some(value) = learned.iter().find(|value| !(**value > 0.0)) {
-                let name = if series.key.is_empty() { String::new() } else { format!(" in {}", series.name()) };
+                let name =
+                    if series.key.is_empty() { String::new() } else { format!(" in {}", series.name()) };
                 return Err(Error::Preparation(format!(
                     "{} is {value}{name}, and the model learned by logarithms, which only numbers above 0 have; train again with these data \
                      (--target-scale as-is)",

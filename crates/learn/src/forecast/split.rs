@@ -60,8 +60,11 @@ impl Backtest {
     fn of(lengths: &[usize], horizon: usize, least: usize, folds: usize, most: usize) -> Backtest {
         // Origins count from the last that may be learned from, whose targets end where the test begins.
         let last = |length: usize| length.checked_sub(2 * horizon).filter(|last| *last >= least);
-        let of_series: Vec<(usize, usize)> =
-            lengths.iter().enumerate().filter_map(|(series, &length)| Some((series, last(length)?))).collect();
+        let of_series: Vec<(usize, usize)> = lengths
+            .iter()
+            .enumerate()
+            .filter_map(|(series, &length)| Some((series, last(length)?)))
+            .collect();
         let all: usize = of_series.iter().map(|(_, last)| last - least + 1).sum();
         let stride = all.div_ceil(most.max(1)).max(1);
         let each = (HELD / of_series.len().max(1)).clamp(1, horizon);
@@ -77,8 +80,10 @@ impl Backtest {
         }
         places.sort_by(|a, b| b.0.cmp(&a.0).then(a.1.cmp(&b.1)));
         let lasts: std::collections::HashMap<usize, usize> = of_series.iter().copied().collect();
-        let rows: Vec<(usize, usize)> =
-            places.iter().map(|&(back, series)| (series, lasts.get(&series).map_or(0, |last| last - back))).collect();
+        let rows: Vec<(usize, usize)> = places
+            .iter()
+            .map(|&(back, series)| (series, lasts.get(&series).map_or(0, |last| last - back)))
+            .collect();
         let fold = |block: usize| {
             let blocks = block * horizon..(block + 1) * horizon;
             // The targets of what is learned from end before the first origin that is held out.
@@ -117,7 +122,11 @@ struct JudgedRow {
 
 impl ForecastScore {
     /// Of windows of series, of which these rows are held out; `units` are what the naive forecast of each series is off by.
-    pub fn new(windows: &ForecastWindows, held: impl IntoIterator<Item = usize>, units: &[Option<NaiveScale>]) -> ForecastScore {
+    pub fn new(
+        windows: &ForecastWindows,
+        held: impl IntoIterator<Item = usize>,
+        units: &[Option<NaiveScale>],
+    ) -> ForecastScore {
         let mut rows: Vec<Option<JudgedRow>> = Vec::new();
         for row in held {
             let unit = units.get(windows.place(row).0).copied().flatten();
@@ -135,7 +144,9 @@ impl ForecastScore {
         let (mut sum, mut count) = (0.0, 0.0);
         for (outputs, row) in outputs.chunks(width.max(1)).zip(rows) {
             let Some(Some(own)) = self.rows.get(*row) else { continue };
-            for (&(base, truth), output) in own.steps.iter().zip(outputs).filter(|((_, truth), _)| truth.is_finite()) {
+            for (&(base, truth), output) in
+                own.steps.iter().zip(outputs).filter(|((_, truth), _)| truth.is_finite())
+            {
                 let value = base + own.scale * f64::from(*output);
                 let number = if own.log { libm::exp(value.min(700.0)) } else { value };
                 (sum, count) = (sum + (number - truth).abs() / own.unit, count + 1.0);
@@ -148,7 +159,12 @@ impl ForecastScore {
 impl SeriesRow<'_> {
     fn judged(&self, unit: f64) -> JudgedRow {
         let (scale, log) = self.unit();
-        JudgedRow { steps: self.steps().map(|step| (self.base(step), self.truth(step))).collect(), scale, log, unit }
+        JudgedRow {
+            steps: self.steps().map(|step| (self.base(step), self.truth(step))).collect(),
+            scale,
+            log,
+            unit,
+        }
     }
 }
 

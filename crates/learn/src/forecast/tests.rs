@@ -55,7 +55,11 @@ fn what_comes_after_an_origin_changes_no_input() {
     let after = table(&text(70, |step, sold| if step < ORIGIN { sold } else { 1e6 - sold * step as f64 }));
     for log in [false, true] {
         let plan = plan(&before, log);
-        let after = if log { table(&text(70, |step, sold| if step < ORIGIN { sold } else { 1.0 + sold * step as f64 })) } else { after.clone() };
+        let after = if log {
+            table(&text(70, |step, sold| if step < ORIGIN { sold } else { 1.0 + sold * step as f64 }))
+        } else {
+            after.clone()
+        };
         let (_, one) = plan.series(&before).unwrap();
         let (_, other) = plan.series(&after).unwrap();
         for at in 0..2 {
@@ -70,7 +74,10 @@ fn what_comes_after_an_origin_changes_no_input() {
         let (_, short) = plan.series(&cut).unwrap();
         let known = plan.straight_places().collect::<Vec<_>>().len();
         assert!(known < plan.width());
-        assert_eq!(inputs(&plan, &one, 0, ORIGIN)[..plan.past_width()], inputs(&plan, &short, 0, ORIGIN)[..plan.past_width()]);
+        assert_eq!(
+            inputs(&plan, &one, 0, ORIGIN)[..plan.past_width()],
+            inputs(&plan, &short, 0, ORIGIN)[..plan.past_width()]
+        );
     }
 }
 
@@ -82,7 +89,11 @@ fn what_is_known_of_the_future_is_told() {
     let all = text(60, |_, sold| sold);
     let lines: Vec<&str> = all.lines().collect();
     let cut = |line: &str| line.rsplit_once(',').map(|(told, _)| format!("{told},")).unwrap();
-    let told: Vec<String> = lines.iter().enumerate().map(|(at, line)| if at > 2 * 50 { cut(line) } else { line.to_string() }).collect();
+    let told: Vec<String> = lines
+        .iter()
+        .enumerate()
+        .map(|(at, line)| if at > 2 * 50 { cut(line) } else { line.to_string() })
+        .collect();
     let (_, foretold) = plan.series(&table(&(told.join("\n") + "\n"))).unwrap();
     assert_eq!((foretold[0].values.len(), foretold[0].foretold), (50, 9));
     assert_eq!(inputs(&plan, &foretold, 0, 50), inputs(&plan, &series, 0, 50));
@@ -140,7 +151,9 @@ fn a_forecast_of_nothing_learned_is_the_season_before_with_its_bounds() {
         assert_eq!(forecast.times[8], set.frequency.begin(series.first + 68));
         let row = plan.row(series, 60);
         for step in 0..9 {
-            assert!((forecast.numbers[step] - series.values[53 + step % 7]).abs() < 1e-9 * forecast.numbers[step]);
+            assert!(
+                (forecast.numbers[step] - series.values[53 + step % 7]).abs() < 1e-9 * forecast.numbers[step]
+            );
             assert_eq!(forecast.bounds[step], [row.number(step, -1.0), row.number(step, 2.0)]);
         }
         assert_eq!(forecast.notes.len(), 1, "the price isn't known");
@@ -162,7 +175,8 @@ fn windows_are_the_rows_of_a_training() {
     let [window, past, steps, each] = plan.sizes();
     let from = window - 4;
     let rows = StepRows { plan: &plan, from, most: usize::MAX }.of(&windows).unwrap();
-    let layer: crate::Sequential = format!("take {}-{}, steps {steps} {each}", from + 1, plan.width()).parse().unwrap();
+    let layer: crate::Sequential =
+        format!("take {}-{}, steps {steps} {each}", from + 1, plan.width()).parse().unwrap();
     let x = crate::Tensor::new(batch.x.as_f32().unwrap().to_vec(), [2, plan.width()]);
     let seen = crate::Layer::forward(&layer, &x, &crate::Context::inference()).to_vec::<f32>().unwrap();
     let own = rows.gather(&(0..9).chain(45..54).collect::<Vec<_>>()).unwrap();

@@ -58,7 +58,8 @@ impl ForecastWindows {
                 *own = (*own).min(origin as usize);
             }
         }
-        let unit = |(own, end): (&PreparedSeries, usize)| NaiveScale::of(&own.values[..end], self.plan.period());
+        let unit =
+            |(own, end): (&PreparedSeries, usize)| NaiveScale::of(&own.values[..end], self.plan.period());
         self.series.iter().zip(before).map(unit).collect()
     }
 

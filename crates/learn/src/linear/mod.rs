@@ -11,9 +11,9 @@ mod quantile;
 mod rows;
 mod skew;
 mod solve;
-mod together;
 #[cfg(test)]
 mod tests;
+mod together;
 
 use kiln_data::{Curve, Dataset};
 use kiln_map::counted;

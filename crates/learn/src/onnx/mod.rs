@@ -4,6 +4,7 @@ mod check;
 mod forecast;
 mod import;
 mod numbers;
+mod sets;
 mod steps;
 mod table;
 
@@ -20,7 +21,7 @@ use kiln_onnx::export::{
 use serde_json::Value as Json;
 
 use crate::Model;
-use crate::model::{PartMeaning, Task};
+use crate::model::{ClassSets, PartMeaning, Task};
 pub use check::Checked;
 pub use import::{Images, Import, Raw};
 pub(crate) use steps::StepsExport;
@@ -69,7 +70,9 @@ impl Model {
         let plan = self.about().preparation.table();
         let series = self.about().preparation.forecast();
         match (plan, export.preprocessing) {
-            (_, true) if let Some(series) = series => forecast::graph(&mut builder, self, series, options.fold)?,
+            (_, true) if let Some(series) = series => {
+                forecast::graph(&mut builder, self, series, options.fold)?
+            }
             (Some(plan), true) => {
                 let rows = table::inputs(&mut builder, plan)?;
                 self.finish(&mut builder, rows, options.fold)?;
@@ -152,7 +155,8 @@ impl Model {
         match task {
             Task::Classes { names } => {
                 let threshold = self.about().threshold.filter(|_| names.len() == 2);
-                answer_classes(builder, &name, (sizes.last(), threshold), names, "");
+                let sets = self.about().sets.first();
+                answer_classes(builder, &name, (sizes.last(), threshold, sets), names, "");
             }
             Task::Tags { names } => {
                 // [batch, tags, steps] → [batch, steps, tags].
@@ -169,7 +173,7 @@ impl Model {
             }
             Task::Numbers { .. } => numbers::answer(builder, &name, &task.parts(), ""),
             Task::Several { .. } => {
-                for part in task.parts() {
+                for (at, part) in task.parts().into_iter().enumerate() {
                     let prefix = format!("{}.", part.name);
                     let PartMeaning::Classes(names) = part.meaning else {
                         numbers::answer(builder, &name, &[part], &prefix);
@@ -178,7 +182,7 @@ impl Model {
                     let [start, end, axis] = [part.outputs.start as i64, part.outputs.end as i64, 1]
                         .map(|number| builder.constant("part", &[1], &Data::I64(vec![number])));
                     let own = builder.node("Slice", &[&name, &start, &end, &axis], Vec::new());
-                    answer_classes(builder, &own, (None, None), names, &prefix);
+                    answer_classes(builder, &own, (None, None, self.about().sets.get(at)), names, &prefix);
                 }
             }
             Task::Text { .. } => builder.output(&name, "logits", OnnxDType::from_dtype(dtype), &sizes),
@@ -192,7 +196,7 @@ impl Model {
 fn answer_classes(
     builder: &mut Builder,
     logits: &str,
-    (width, threshold): (Option<&Size>, Option<f64>),
+    (width, threshold, sets): (Option<&Size>, Option<f64>, Option<&Option<ClassSets>>),
     names: &[String],
     prefix: &str,
 ) {
@@ -214,10 +218,14 @@ fn answer_classes(
     });
     let best = builder.node("ArgMax", &[weighed.as_ref().unwrap_or(&probabilities)], settings);
     let label = words_of(builder, &best, names);
+    let is_in = sets.and_then(Option::as_ref).map(|sets| sets::is_in(builder, &probabilities, sets));
     let batch = Size::Named(BATCH.to_string());
     builder.output(&label, &format!("{prefix}label"), OnnxDType::Text, std::slice::from_ref(&batch));
     let sizes = [batch, Size::Fixed(names.len())];
     builder.output(&probabilities, &format!("{prefix}{PROBABILITIES}"), OnnxDType::F32, &sizes);
+    if let Some(is_in) = is_in {
+        builder.output(&is_in, &format!("{prefix}set"), OnnxDType::Bool, &sizes);
+    }
 }
 
 /// What the output of probabilities is called.

@@ -63,7 +63,8 @@ impl Predictor {
             let own = windows.row(row);
             let series = own.series();
             let end = series.first + series.values.len() as i64;
-            let times: Vec<f64> = (0..plan.horizon).map(|step| set.frequency.begin(end + step as i64)).collect();
+            let times: Vec<f64> =
+                (0..plan.horizon).map(|step| set.frequency.begin(end + step as i64)).collect();
             let each = || outputs.iter().map(|output| f64::from(*output)).enumerate();
             ForecastSteps {
                 key: series.key.clone(),

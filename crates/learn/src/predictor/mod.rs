@@ -93,7 +93,7 @@ impl Predictor {
         let rows = rows.map(|plan| RowPreparation { form: Form::numbers(&[plan.width()]), plan });
         Ok(Predictor(Arc::new(Inner {
             rows,
-            meanings: Meanings::of(&about.task, about.threshold),
+            meanings: Meanings::of(&about.task, about.threshold, &about.sets),
             features: Programs::default(),
             model,
         })))

@@ -67,6 +67,8 @@ pub(super) fn transformer(sizes: &[usize]) -> String {
     let block = "transformer 4 dropout 0.1";
     beside(
         sizes,
-        &format!("{late}reshape {patches} {length}, dense 48, positions {patches}, {block}, {block}, layer-norm, flatten"),
+        &format!(
+            "{late}reshape {patches} {length}, dense 48, positions {patches}, {block}, {block}, layer-norm, flatten"
+        ),
     )
 }

@@ -14,6 +14,7 @@ use kiln_learn::prelude::*;
 use kiln_learn::selection::{FitRecord, FoldRows, Selected, Selection, SelectionProgress};
 use serde_json::{Map, Value, json};
 
+use super::calibration;
 use super::chosen::Decider;
 use super::evidence::{self, SelectionEvidence};
 use super::fitted::model_of;
@@ -121,6 +122,8 @@ pub(super) fn run(
     let decider = Decider::of(settings.metric.as_deref(), &source.task)?;
     Threshold::of(&settings, &source.task, true)?;
     let folds = folds(source, seed)?;
+    let held = folds.iter().map(|(_, held)| held.len()).sum();
+    calibration::options(&settings, &source.task, held, true)?;
     if let Some(before) = before {
         let allowed: Vec<&str> = before.allowed.iter().map(String::as_str).collect();
         settings.only_as_before(flags, &before.settings, &allowed)?;

@@ -2,13 +2,13 @@
 
 use anyhow::Result;
 use kiln_learn::data::Dataset;
-use kiln_learn::{Interrupt, Places};
 use kiln_learn::forecast::{ForecastPreparation, ForecastWindows, StepRows, taken};
 use kiln_learn::linear::{self, LinearOptions};
 use kiln_learn::model::Task;
 use kiln_learn::prelude::*;
 use kiln_learn::selection::{Candidate, Job};
 use kiln_learn::trees::{self, TreeOptions};
+use kiln_learn::{Interrupt, Places};
 
 use super::super::plan::TrainingPlan;
 use crate::choices;
@@ -37,7 +37,13 @@ pub(super) fn all<'c>(settings: &Settings, source: &'c SeriesData) -> Result<Ser
             "trees" => Box::new(TreesCandidate(source)),
             other => {
                 let preset = settings.layers.is_none().then(|| other.to_string());
-                let own = Settings { preset, time_limit: None, threshold: None, target_scale: None, ..settings.clone() };
+                let own = Settings {
+                    preset,
+                    time_limit: None,
+                    threshold: None,
+                    target_scale: None,
+                    ..settings.clone()
+                };
                 let plan = TrainingPlan::new(own, None, &source.data)?;
                 Box::new(ForecastNetwork { name: name.clone(), plan, source })
             }
@@ -84,7 +90,8 @@ impl Candidate for LinearCandidate<'_> {
 /// The part of time of each row; neighbours overlap and stay together.
 fn parts(windows: &ForecastWindows, rows: &[usize]) -> Vec<u8> {
     let origins: Vec<usize> = rows.iter().map(|&row| windows.place(row).1).collect();
-    let (least, most) = (origins.iter().min().copied().unwrap_or(0), origins.iter().max().copied().unwrap_or(0));
+    let (least, most) =
+        (origins.iter().min().copied().unwrap_or(0), origins.iter().max().copied().unwrap_or(0));
     let part = |origin: &usize| ((origin - least) * PARTS / (most - least + 1)).min(PARTS - 1) as u8;
     origins.iter().map(part).collect()
 }

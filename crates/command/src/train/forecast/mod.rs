@@ -40,8 +40,23 @@ const FITTED: f64 = 0.8;
 
 /// Settings of a training that say nothing here.
 const NOT_OURS: [&str; 17] = [
-    "from", "freeze", "lora", "head", "monotone", "k-fold", "refit", "threshold", "metric", "class-weights", "sampling",
-    "label-smoothing", "checkpoint-every", "checkpoint-dir", "keep", "tensorboard", "log-csv",
+    "from",
+    "freeze",
+    "lora",
+    "head",
+    "monotone",
+    "k-fold",
+    "refit",
+    "threshold",
+    "metric",
+    "class-weights",
+    "sampling",
+    "label-smoothing",
+    "checkpoint-every",
+    "checkpoint-dir",
+    "keep",
+    "tensorboard",
+    "log-csv",
 ];
 
 /// Chooses, evaluates and writes what a run's folder has.
@@ -82,7 +97,9 @@ pub(super) fn run(
     folder.write("environment.json", format!("{:#}\n", environment(seed)))?;
     say.line(&match (repeated.is_some(), is_default) {
         (true, _) => format!("fitting {} once more, as was decided before", named.join(", ")),
-        (_, true) => format!("trying {} for {limit:?} at most; --time-limit says another time", named.join(", ")),
+        (_, true) => {
+            format!("trying {} for {limit:?} at most; --time-limit says another time", named.join(", "))
+        }
         (_, false) => format!("trying {} for {limit:?} at most", named.join(", ")),
     });
     say.event(json!({
@@ -97,7 +114,8 @@ pub(super) fn run(
         .limit(Some(limit.mul_f64(FITTED).saturating_sub(budget.began.elapsed())))
         .journal(folder.at(FITS))
         .watch(|progress| told(say, progress));
-    selection = selection.decided_by("MASE", false, |outputs: &[f32], rows: &[usize]| score.of(outputs, rows));
+    selection =
+        selection.decided_by("MASE", false, |outputs: &[f32], rows: &[usize]| score.of(outputs, rows));
     for candidate in candidates {
         selection = selection.candidate(candidate);
     }
@@ -118,7 +136,18 @@ pub(super) fn run(
     drop(signals);
     let Selected { layers, board, held, said, records, .. } = selected;
     let model = model_of(&source.data, layers)?;
-    let forecast = Forecast { settings: &settings, seed, interval, source: &source, folder: &folder, score: &score, model, held, board, records };
+    let forecast = Forecast {
+        settings: &settings,
+        seed,
+        interval,
+        source: &source,
+        folder: &folder,
+        score: &score,
+        model,
+        held,
+        board,
+        records,
+    };
     if let Some(signal) = interrupted {
         return forecast.interrupted(signal, say);
     }
@@ -133,6 +162,7 @@ fn score_of(source: &SeriesData) -> ForecastScore {
 
 /// What repeats a run, for its result.
 fn repeats(settings: &Settings, records: &[FitRecord]) -> (String, serde_json::Value) {
-    let settings = Settings { out: None, resume: None, repeat: None, quiet: None, json: None, ..settings.clone() };
+    let settings =
+        Settings { out: None, resume: None, repeat: None, quiet: None, json: None, ..settings.clone() };
     (settings.to_toml(), json!(records))
 }

@@ -78,7 +78,8 @@ impl Forecast<'_> {
             }
             let stride = held.len().div_ceil(ASKED).max(1);
             let places = || (0..held.len()).step_by(stride);
-            let outputs = places().flat_map(|at| self.held.outputs[(from + at) * horizon..][..horizon].iter().copied());
+            let outputs =
+                places().flat_map(|at| self.held.outputs[(from + at) * horizon..][..horizon].iter().copied());
             asked.push((places().map(|at| held[at]).collect(), outputs.collect()));
             from += held.len();
         }
@@ -89,21 +90,30 @@ impl Forecast<'_> {
         let mut best = (mean(&of_model), Vec::new(), "the model".to_string());
         for baseline in tried {
             let began = Instant::now();
-            let said: Vec<Vec<f32>> = asked.iter().map(|(rows, _)| windows.outputs_of(baseline, rows)).collect();
+            let said: Vec<Vec<f32>> =
+                asked.iter().map(|(rows, _)| windows.outputs_of(baseline, rows)).collect();
             let seconds = began.elapsed().as_secs_f64();
             let rows: usize = asked.iter().map(|(rows, _)| rows.len()).sum();
             let scores = |share: f64| {
                 self.over(&asked, |fold, outputs| {
                     let both = outputs.iter().zip(&said[fold]);
-                    both.map(|(own, said)| ((1.0 - share) * f64::from(*own) + share * f64::from(*said)) as f32).collect()
+                    both.map(|(own, said)| {
+                        ((1.0 - share) * f64::from(*own) + share * f64::from(*said)) as f32
+                    })
+                    .collect()
                 })
             };
             let takes_long = seconds / rows.max(1) as f64 * series.len() as f64 > PATIENCE;
             // Who asks for one kind of model gets that.
-            for share in [1.0, 0.5].into_iter().filter(|_| !takes_long && self.settings.one_model().is_none()) {
+            for share in [1.0, 0.5].into_iter().filter(|_| !takes_long && self.settings.one_model().is_none())
+            {
                 let score = mean(&scores(share));
                 if score < best.0 {
-                    let name = if share == 1.0 { format!("{baseline}, which learns nothing") } else { format!("the mean of the model and {baseline}") };
+                    let name = if share == 1.0 {
+                        format!("{baseline}, which learns nothing")
+                    } else {
+                        format!("the mean of the model and {baseline}")
+                    };
                     best = (score, vec![BaselineShare { baseline, share }], name);
                 }
             }
@@ -113,14 +123,22 @@ impl Forecast<'_> {
         let alone = mean(&of_model);
         let line = match best.1.as_slice() {
             [] => "none of what needs no model is better on what was held out".to_string(),
-            _ => format!("the forecast is {}: a MASE of {:.4} on what was held out, beside {alone:.4} of the model alone", best.2, best.0),
+            _ => format!(
+                "the forecast is {}: a MASE of {:.4} on what was held out, beside {alone:.4} of the model alone",
+                best.2, best.0
+            ),
         };
         (best.1, line)
     }
 
     /// What decides, of each fold.
-    fn over(&self, asked: &[(Vec<usize>, Vec<f32>)], outputs: impl Fn(usize, &[f32]) -> Vec<f32>) -> Vec<f64> {
-        let one = |(fold, (rows, own)): (usize, &(Vec<usize>, Vec<f32>))| self.score.of(&outputs(fold, own), rows);
+    fn over(
+        &self,
+        asked: &[(Vec<usize>, Vec<f32>)],
+        outputs: impl Fn(usize, &[f32]) -> Vec<f32>,
+    ) -> Vec<f64> {
+        let one =
+            |(fold, (rows, own)): (usize, &(Vec<usize>, Vec<f32>))| self.score.of(&outputs(fold, own), rows);
         asked.iter().enumerate().map(one).collect()
     }
 
@@ -133,19 +151,25 @@ impl Forecast<'_> {
         let stride = self.held.rows.len().div_ceil(most).max(1);
         let places: Vec<usize> = (0..self.held.rows.len()).step_by(stride).collect();
         let rows = windows.of_rows(places.iter().map(|&at| self.held.rows[at]));
-        let outputs: Vec<f32> =
-            places.iter().flat_map(|at| self.held.outputs[at * horizon..][..horizon].iter().copied()).collect();
+        let outputs: Vec<f32> = places
+            .iter()
+            .flat_map(|at| self.held.outputs[at * horizon..][..horizon].iter().copied())
+            .collect();
         let (mut bands, unit) = (ConformalBands::new(), NaiveScale { distance: 1.0, deviation: 1.0 });
         for (row, outputs) in rows.mixed(&outputs).chunks(horizon.max(1)).enumerate() {
             let own = rows.row(row);
-            let truth = |step: usize| if own.truth(step).is_finite() { own.output(step, own.truth(step)) } else { f64::NAN };
+            let truth = |step: usize| {
+                if own.truth(step).is_finite() { own.output(step, own.truth(step)) } else { f64::NAN }
+            };
             let truths: Vec<f64> = (0..horizon).map(truth).collect();
             let said: Vec<f64> = outputs.iter().map(|output| f64::from(*output)).collect();
             bands.add(&truths, &said, Some(unit));
         }
         let tail = 0.5 - self.interval / 2.0;
         let offsets = bands.offsets(&[tail, 1.0 - tail]);
-        let at = |side: usize, step: usize| offsets.get(side).and_then(|own| own.get(step)).copied().unwrap_or(0.0);
+        let at = |side: usize, step: usize| {
+            offsets.get(side).and_then(|own| own.get(step)).copied().unwrap_or(0.0)
+        };
         let offsets = (0..horizon).map(|step| [at(0, step).min(0.0), at(1, step).max(0.0)]).collect();
         let bands = Some(StepBands { interval: self.interval, offsets });
         self.model.about_mut().preparation = ForecastPreparation { bands, ..plan }.into();
@@ -220,7 +244,11 @@ pub(super) fn finish(
     }
     out::line(format_args!(" test  {}", figures.line()))?;
     out::line(format_args!("naive  {}", of_naive.line()))?;
-    out::line(format_args!("{} after {seconds:.1} s; look at {}", path.display(), folder.at("report.html").display()))?;
+    out::line(format_args!(
+        "{} after {seconds:.1} s; look at {}",
+        path.display(),
+        folder.at("report.html").display()
+    ))?;
     if !say.quiet {
         let model = path.display();
         say.line(&format!("\nnext: `kiln predict {model} DATA` forecasts what comes after DATA, `kiln eval {model} DATA` holds out its end"));

@@ -23,8 +23,6 @@ pub(super) struct EtsRun {
     pub count: usize,
     /// The states behind the last step.
     pub states: EtsStates,
-    /// How many steps there were.
-    pub steps: usize,
 }
 
 impl EtsRun {
@@ -116,7 +114,7 @@ fn walk(
     states.seasonal.rotate_left(place);
     logs += libm::log(product);
     let is_finite = squares.is_finite() && logs.is_finite() && states.level.is_finite();
-    is_finite.then_some(EtsRun { squares, logs, count, states, steps: values.len() })
+    is_finite.then_some(EtsRun { squares, logs, count, states })
 }
 
 /// Slopes of the objective by the parameters and the first states.

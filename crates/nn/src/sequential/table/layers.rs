@@ -16,10 +16,11 @@ use super::incoming::Incoming;
 use super::{ArgumentVisitor, Begins, Mistake, Word, arguments};
 use crate::init::Init;
 use crate::layers::{
-    Activation, BatchNorm, Dense, Dropout, EmbedColumns, Embedding, Flatten, GroupNorm, Gru, InstanceNorm,
-    Layer, LayerNorm, LearnedScale, Lstm, MemberScales, MembersDense, MultiHeadAttention, OverTime, PRelu,
-    Places, Pool, PositionalEmbedding, RecurrentOptions, Reshape, RmsNorm, Rnn, RowSteps, Take, TransformerBlock,
-    TransformerOptions, Transpose, Trees, Upsample, Waves, convolution, transposed_convolution,
+    Activation, BatchNorm, Calibrate, Dense, Dropout, EmbedColumns, Embedding, Flatten, GroupNorm, Gru,
+    InstanceNorm, Isotonic, Layer, LayerNorm, LearnedScale, Lstm, MemberScales, MembersDense,
+    MultiHeadAttention, OverTime, PRelu, Places, Pool, PositionalEmbedding, RecurrentOptions, Reshape,
+    RmsNorm, Rnn, RowSteps, Take, TransformerBlock, TransformerOptions, Transpose, Trees, Upsample, Waves,
+    convolution, transposed_convolution,
 };
 use crate::models::{BlockOptions, DecoderBlock};
 use crate::runtime::room;
@@ -238,6 +239,27 @@ layers! {
     make |x| {
         x.needs(2)?;
         Box::new(Trees::new(*outputs, *trees, *nodes)?)
+    };
+
+    /// Each number times a factor plus a shift that were found after training (`--calibrate`, `--interval`) and that no optimizer changes.
+    Calibrate "calibrate"
+    examples &[(Rows, "calibrate"), (Sequences, "calibrate")],
+    methods { calibrate() = Spec::Calibrate; }
+    make |x| {
+        x.needs(2)?;
+        Box::new(Calibrate::new(x.features()?)?)
+    };
+
+    /// How far each number is above the first (a single one: as it is), bent by a rising line that was found after training (`--calibrate isotonic`).
+    Isotonic "isotonic" {
+        /// How many corners the line has.
+        corners: usize = 2 => required "corners",
+    }
+    examples &[(Rows, "isotonic 4"), (Sequences, "isotonic 3")],
+    methods { isotonic(corners: usize) = Spec::Isotonic { corners }; }
+    make |x| {
+        x.needs(2)?;
+        Box::new(Isotonic::new(x.features()?, *corners)?)
     };
 
     /// Normalisation over the batch, by channel.
