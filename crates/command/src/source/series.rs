@@ -34,7 +34,16 @@ const SERIES: Habits = Habits {
 
 /// Settings that say something of series.
 const OWN: [&str; 10] = [
-    "target", "time", "forecast", "series", "known", "frequency", "season", "duplicates", "gaps", "interval",
+    "target",
+    "time",
+    "forecast",
+    "series",
+    "known",
+    "frequency",
+    "season",
+    "duplicates",
+    "gaps",
+    "interval",
 ];
 
 /// Series that are ready to be learned from.
@@ -64,7 +73,10 @@ const LONGEST: usize = 400;
 /// The series of the table that the settings name.
 pub fn load(settings: &Settings) -> Result<SeriesData> {
     settings.only("series that are forecast", &[&OWN[..], &["target-scale"], &READING].concat())?;
-    let path = settings.data.as_deref().context("--forecast needs a table: kiln train sales.csv --target COLUMN --forecast 28")?;
+    let path = settings
+        .data
+        .as_deref()
+        .context("--forecast needs a table: kiln train sales.csv --target COLUMN --forecast 28")?;
     let horizon = settings.forecast.map_or(1, |steps| steps.0);
     let Some(target) = settings.target.clone() else {
         bail!("--forecast needs --target, the column that is forecast");
@@ -80,7 +92,8 @@ pub fn load(settings: &Settings) -> Result<SeriesData> {
     let most = (NUMBERS / plan.width().max(1)).max(500);
     let split = Backtest::new(&lengths(&series), &plan, most).with_context(placed)?;
     let (plan, series) = (Arc::new(plan), Arc::new(series));
-    let windows = |rows: &[(usize, usize)]| ForecastWindows::new(plan.clone(), series.clone(), rows.iter().copied());
+    let windows =
+        |rows: &[(usize, usize)]| ForecastWindows::new(plan.clone(), series.clone(), rows.iter().copied());
     let (all, test) = (windows(&split.rows), windows(&split.test));
     let unit = |own: &PreparedSeries| {
         let before = own.values.len().saturating_sub(horizon);
@@ -132,8 +145,12 @@ fn found(
     for key in told.iter().flatten() {
         table.column(key)?;
     }
-    let Some(SeriesColumns { time, keys }) = SeriesColumns::find(table, settings.time.as_deref(), told.as_deref())? else {
-        bail!("no column steps regularly as times do; --time names the column of times, --series those that say which series a row is of");
+    let Some(SeriesColumns { time, keys }) =
+        SeriesColumns::find(table, settings.time.as_deref(), told.as_deref())?
+    else {
+        bail!(
+            "no column steps regularly as times do; --time names the column of times, --series those that say which series a row is of"
+        );
     };
     let duplicates = match settings.duplicates.as_deref() {
         None | Some("mean") => Duplicates::Mean,
@@ -183,10 +200,15 @@ fn settled(
             counted(longest, "step")
         );
     }
-    let before: Vec<Vec<f64>> = looked_at(set).map(|own| own[..own.len().saturating_sub(horizon)].to_vec()).collect();
+    let before: Vec<Vec<f64>> =
+        looked_at(set).map(|own| own[..own.len().saturating_sub(horizon)].to_vec()).collect();
     plan.periods = match settings.season {
         Some(season) if 3 * season.0 > longest => {
-            bail!("--season {}: the longest series has {}, and a season should come three times", season.0, counted(longest, "step"))
+            bail!(
+                "--season {}: the longest series has {}, and a season should come three times",
+                season.0,
+                counted(longest, "step")
+            )
         }
         Some(season) => vec![season.0],
         None => periods(&before, plan.frequency, horizon),
@@ -201,7 +223,10 @@ fn settled(
         Some("log") => true,
         Some("as-is") => false,
         Some(other) => bail!("--target-scale is as-is or log, not {other}"),
-        None => is_above && before.iter().filter(|own| swings_with_size(own, plan.period())).count() * 2 > before.len(),
+        None => {
+            is_above
+                && before.iter().filter(|own| swings_with_size(own, plan.period())).count() * 2 > before.len()
+        }
     };
     let first = set.series.iter().map(|own| own.first).min().unwrap_or(0);
     let last = set.series.iter().map(|own| own.end() - horizon as i64).max().unwrap_or(0);
@@ -219,8 +244,13 @@ fn settled(
 }
 
 fn said(set: &SeriesSet, plan: &ForecastPreparation, known: &[String]) -> Vec<String> {
-    let (least, most) = set.series.iter().map(|own| own.values.len()).fold((usize::MAX, 0), |(least, most), own| (least.min(own), most.max(own)));
-    let steps = if least == most { counted(most, "step") } else { format!("{least} to {}", counted(most, "step")) };
+    let (least, most) = set
+        .series
+        .iter()
+        .map(|own| own.values.len())
+        .fold((usize::MAX, 0), |(least, most), own| (least.min(own), most.max(own)));
+    let steps =
+        if least == most { counted(most, "step") } else { format!("{least} to {}", counted(most, "step")) };
     let mut said = vec![format!(
         "{} series of {}, {} by {}: {steps}; the next {} are forecast from the {} before",
         set.series.len(),
@@ -267,8 +297,11 @@ fn periods(series: &[Vec<f64>], frequency: Frequency, horizon: usize) -> Vec<usi
     tried.sort_unstable();
     tried.dedup();
     let base = off_by(series, 1, horizon);
-    let mut better: Vec<(usize, f64)> =
-        tried.into_iter().map(|period| (period, off_by(series, period, horizon))).filter(|(_, off)| *off < base).collect();
+    let mut better: Vec<(usize, f64)> = tried
+        .into_iter()
+        .map(|period| (period, off_by(series, period, horizon)))
+        .filter(|(_, off)| *off < base)
+        .collect();
     better.sort_by(|a, b| a.1.total_cmp(&b.1));
     better.truncate(2);
     // Twice the same season says nothing more.
@@ -310,7 +343,8 @@ fn swings_with_size(values: &[f64], period: usize) -> bool {
         .filter_map(|block| {
             let mean = block.iter().sum::<f64>() / size as f64;
             // Steps, not levels: a rise within a block is no swing.
-            let swing = block.windows(2).map(|pair| (pair[1] - pair[0]).abs()).sum::<f64>() / (size - 1) as f64;
+            let swing =
+                block.windows(2).map(|pair| (pair[1] - pair[0]).abs()).sum::<f64>() / (size - 1) as f64;
             (mean > 0.0 && swing > 0.0).then(|| (mean.ln(), swing.ln()))
         })
         .collect();
@@ -330,4 +364,3 @@ fn swings_with_size(values: &[f64], period: usize) -> bool {
 pub fn is_preset(name: &str) -> bool {
     Preset::of(name, kiln_learn::presets::Suits::Series).is_some()
 }
-
