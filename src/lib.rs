@@ -93,6 +93,11 @@ struct SeriesPage;
 #[doc = include_str!("../docs/predictor.md")]
 struct PredictorGuide;
 
+/// And that in the page on explanations.
+#[cfg(doctest)]
+#[doc = include_str!("../docs/explained.md")]
+struct ExplainedPage;
+
 /// And that in the guide to texts.
 #[cfg(doctest)]
 #[doc = include_str!("../docs/sequences.md")]

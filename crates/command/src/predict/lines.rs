@@ -6,7 +6,7 @@ use std::path::Path;
 
 use kiln_learn::Prediction;
 use kiln_learn::data::{Column, Table, Unit};
-use kiln_learn::model::{PartMeaning, Task, TaskPart};
+use kiln_learn::model::{About, PartMeaning, Task, TaskPart};
 use serde_json::{Map, Value, json};
 
 /// What was predicted, as JSON has it.
@@ -59,7 +59,7 @@ fn bounds(answer: &Prediction, task: &Task) -> Vec<[f64; 2]> {
 }
 
 /// The likeliest classes, or the numbers.
-pub(super) fn best(answer: &Prediction, task: &Task, count: usize) -> String {
+pub fn best(answer: &Prediction, task: &Task, count: usize) -> String {
     let mut all: Vec<(&str, f32)> = answer.probabilities().collect();
     if all.is_empty() {
         let bounds = bounds(answer, task);
@@ -68,23 +68,27 @@ pub(super) fn best(answer: &Prediction, task: &Task, count: usize) -> String {
     }
     all.sort_by(|a, b| b.1.total_cmp(&a.1));
     let shown = all.iter().take(count.max(1)).map(|(name, p)| format!("{name} {:.2} %", 100.0 * p));
-    shown.collect::<Vec<_>>().join("  ")
+    let set = answer.set().map(|set| format!("  {{{}}}", set.collect::<Vec<_>>().join(", ")));
+    shown.collect::<Vec<_>>().join("  ") + &set.unwrap_or_default()
 }
 
 /// The names of the columns that are added to a table.
-pub(super) fn header(task: &Task) -> Vec<String> {
+pub(super) fn header(about: &About) -> Vec<String> {
     let mut names = Vec::new();
-    match task {
+    let has_set = |at: usize| about.sets.get(at).is_some_and(Option::is_some);
+    match &about.task {
         Task::Classes { names: classes } => {
             names.push("prediction".to_string());
             names.extend(classes.iter().map(|class| format!("p({class})")));
+            names.extend(has_set(0).then(|| "set".to_string()));
         }
         Task::Numbers { .. } | Task::Several { .. } => {
-            for TaskPart { name, meaning, .. } in task.parts() {
+            for (at, TaskPart { name, meaning, .. }) in about.task.parts().into_iter().enumerate() {
                 names.push(format!("predicted {name}"));
                 match meaning {
                     PartMeaning::Classes(classes) => {
                         names.extend(classes.iter().map(|class| format!("p({name}={class})")));
+                        names.extend(has_set(at).then(|| format!("set of {name}")));
                     }
                     PartMeaning::Number { interval: Some(_), .. } => {
                         names.extend([format!("{name}.low"), format!("{name}.high")]);
@@ -99,8 +103,8 @@ pub(super) fn header(task: &Task) -> Vec<String> {
 }
 
 /// Writes the names of a table's columns and of those that are added.
-pub(super) fn table_header(table: &Table, task: &Task, out: &mut impl Write) -> std::io::Result<()> {
-    let names = table.names().map(|name| quoted(name).into_owned()).chain(header(task));
+pub(super) fn table_header(table: &Table, about: &About, out: &mut impl Write) -> std::io::Result<()> {
+    let names = table.names().map(|name| quoted(name).into_owned()).chain(header(about));
     writeln!(out, "{}", names.collect::<Vec<_>>().join(","))
 }
 
@@ -130,6 +134,10 @@ pub(super) fn cells(answer: &Prediction, task: &Task, line: &mut impl Write) -> 
         write!(line, ",{}", quoted(class))?;
     }
     answer.probabilities().try_for_each(|(_, p)| write!(line, ",{p:.6}"))?;
+    if let Some(set) = answer.set() {
+        // As lists of labels are written.
+        write!(line, ",{}", quoted(&set.collect::<Vec<_>>().join(";")))?;
+    }
     let bounds = bounds(answer, task);
     for (at, number) in rounded(answer, task).enumerate() {
         write!(line, ",{number}")?;
@@ -140,7 +148,7 @@ pub(super) fn cells(answer: &Prediction, task: &Task, line: &mut impl Write) -> 
 
 /// The number with the fewest digits that is the same in single precision, which is what a model computes in; where that is too coarse for
 /// what differs (moments since 1970, a few seconds apart), with digits to a hundred-thousandth of the unit that it learned in.
-pub(super) fn shortest(number: f64, scale: f64) -> f64 {
+pub fn shortest(number: f64, scale: f64) -> f64 {
     let single = number as f32;
     if (f64::from(single) - number).abs() <= 1e-4 * scale.abs() {
         return single.to_string().parse().unwrap_or(number);
@@ -150,17 +158,28 @@ pub(super) fn shortest(number: f64, scale: f64) -> f64 {
 }
 
 /// A row's prediction as an object, with the file it is of.
-pub(super) fn object(file: Option<&Path>, answer: &Prediction, task: &Task, row: usize) -> Value {
+pub fn object(file: Option<&Path>, answer: &Prediction, task: &Task, row: usize) -> Value {
     let mut object = json!({ "row": row, "prediction": value(answer, task) });
     if let Some(file) = file {
         object["input"] = file.display().to_string().into();
     }
     match answer {
-        Prediction::Classes { .. } => object["probabilities"] = probabilities(answer),
+        Prediction::Classes { .. } => {
+            object["probabilities"] = probabilities(answer);
+            if let Some(set) = answer.set() {
+                object["set"] = set.collect();
+            }
+        }
         Prediction::Several { .. } => {
             let classes = answer.targets().filter(|(_, said)| said.class().is_some());
             let each = classes.map(|(name, said)| (name.to_string(), probabilities(said)));
             object["probabilities"] = Value::Object(each.collect());
+            let sets =
+                answer.targets().filter_map(|(name, said)| Some((name.to_string(), said.set()?.collect())));
+            let sets: Map<_, _> = sets.collect();
+            if !sets.is_empty() {
+                object["set"] = Value::Object(sets);
+            }
             let numbers = each_target(answer, task).filter(|(_, said, _)| !said.all_bounds().is_empty());
             let each: Map<_, _> =
                 numbers.map(|(name, said, task)| (name.to_string(), interval(said, task))).collect();
@@ -191,7 +210,7 @@ fn probabilities(answer: &Prediction) -> Value {
 }
 
 /// A cell of CSV, in quotes where it needs them.
-pub(super) fn quoted(text: &str) -> Cow<'_, str> {
+pub fn quoted(text: &str) -> Cow<'_, str> {
     match text.contains([',', '"', '\n', '\r']) {
         true => format!("\"{}\"", text.replace('"', "\"\"")).into(),
         false => text.into(),

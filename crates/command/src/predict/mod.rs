@@ -1,7 +1,8 @@
 //! `kiln predict`: what a model says of new data.
 
+mod forecasts;
 mod generate;
-mod lines;
+pub mod lines;
 mod masked;
 mod pairs;
 mod pictures;
@@ -23,6 +24,7 @@ use kiln_learn::{Predictor, Preparation};
 use self::generate::GenerateFlags;
 use self::lines::{best, object, table_header, table_rows};
 use self::masked::print_masked;
+pub use self::texts::task as task_of;
 use self::texts::{GivenText, TextFlags, is_text, print_predictions};
 use super::out;
 use super::reading::ReadingFlags;
@@ -132,6 +134,10 @@ pub fn run(flags: PredictFlags) -> Result<ExitCode> {
         return Ok(ExitCode::SUCCESS);
     }
     let tells_texts_apart = matches!(&about.preparation, Preparation::Text(text) if text.columns.is_some());
+    if let Preparation::Forecast(plan) = &about.preparation {
+        flags.given.check_none()?;
+        return forecasts::run(&predictor, plan, &flags.inputs, flags.json).map(|()| ExitCode::SUCCESS);
+    }
     if matches!(about.preparation, Preparation::Tags(_)) {
         let texts = flags.given.texts();
         return tags::run(&predictor, texts, &flags.inputs, flags.json).map(|()| ExitCode::SUCCESS);
@@ -186,7 +192,7 @@ pub fn run(flags: PredictFlags) -> Result<ExitCode> {
         }
     }
     if let (Some(table), false) = (&questions.table, flags.json) {
-        table_header(table, &about.task, &mut out)?;
+        table_header(table, about, &mut out)?;
         table_rows(table, &answers, &about.task, &mut out)?;
     }
     out.flush()?;

@@ -227,7 +227,7 @@ pub(super) fn print_predictions(
 }
 
 /// What is predicted.
-pub(super) fn task(said: &Prediction) -> Task {
+pub fn task(said: &Prediction) -> Task {
     match said {
         Prediction::Classes { names, .. } => Task::Classes { names: names.to_vec() },
         Prediction::Numbers { names, .. } => Task::plain_numbers(names.to_vec()),
