@@ -23,7 +23,12 @@ fn inputs_of(plan: &ForecastPreparation) -> Vec<(&'static str, Vec<usize>)> {
 }
 
 /// Writes the whole way from raw values to raw values.
-pub(super) fn graph(builder: &mut Builder, model: &Model, plan: &ForecastPreparation, fold: bool) -> Result<()> {
+pub(super) fn graph(
+    builder: &mut Builder,
+    model: &Model,
+    plan: &ForecastPreparation,
+    fold: bool,
+) -> Result<()> {
     let inputs: Vec<ModelInput> = inputs_of(plan)
         .into_iter()
         .map(|(name, sizes)| {
@@ -62,7 +67,11 @@ pub(super) fn words(plan: &ForecastPreparation) -> Vec<(String, String)> {
         let turns = "sine and cosine of one turn, then of two, for each of: ";
         words.push((
             "steps".to_string(),
-            format!("of each step forecast: {turns}{}; then, scaled as in training: {}", calendar.join(", "), known.join(", ")),
+            format!(
+                "of each step forecast: {turns}{}; then, scaled as in training: {}",
+                calendar.join(", "),
+                known.join(", ")
+            ),
         ));
     }
     words
@@ -138,13 +147,20 @@ fn forward(plan: &ForecastPreparation, layers: &dyn Layer, given: &[Tensor]) -> 
 }
 
 /// Made histories as the graph takes them, and the numbers that kiln says of them.
-pub(super) fn both(model: &Model, plan: &ForecastPreparation, rows: usize, rng: &mut Rng) -> Result<(Vec<Value>, Vec<f64>)> {
+pub(super) fn both(
+    model: &Model,
+    plan: &ForecastPreparation,
+    rows: usize,
+    rng: &mut Rng,
+) -> Result<(Vec<Value>, Vec<f64>)> {
     let mut given: Vec<Vec<f32>> = inputs_of(plan).iter().map(|_| Vec::new()).collect();
     let mut series = Vec::new();
     for _ in 0..rows {
         let (size, mut values) = (10.0 * (0.1 + rng.uniform()), Vec::new());
         values.extend((0..plan.window).map(|_| (size * (1.0 + rng.uniform())) as f32));
-        let told: Vec<f32> = (0..(plan.window + plan.horizon) * plan.told_width()).map(|_| rng.uniform() as f32 * 2.0 - 1.0).collect();
+        let told: Vec<f32> = (0..(plan.window + plan.horizon) * plan.told_width())
+            .map(|_| rng.uniform() as f32 * 2.0 - 1.0)
+            .collect();
         given[0].extend(&values);
         let own = plan.made(values.iter().map(|value| f64::from(*value)).collect(), told);
         let [steps, before] = plan.told_of(&own);
@@ -163,14 +179,20 @@ pub(super) fn both(model: &Model, plan: &ForecastPreparation, rows: usize, rng: 
     let x = windows.all()?.x.as_f32().unwrap_or_default().to_vec();
     let y = model.layers().forward(&Tensor::new(x, [rows, plan.width()]), &Context::inference());
     let outputs = windows.mixed(&y.cast(DType::F32).to_vec::<f32>()?);
-    let each = |row: usize| outputs[row * plan.horizon..][..plan.horizon].iter().map(|output| f64::from(*output)).enumerate();
+    let each = |row: usize| {
+        outputs[row * plan.horizon..][..plan.horizon].iter().map(|output| f64::from(*output)).enumerate()
+    };
     let mut own: Vec<f64> = (0..rows)
-        .flat_map(|row| each(row).map(|(step, output)| windows.row(row).number(step, output)).collect::<Vec<_>>())
+        .flat_map(|row| {
+            each(row).map(|(step, output)| windows.row(row).number(step, output)).collect::<Vec<_>>()
+        })
         .collect();
     for side in [0, 1] {
         let bound = |row: usize| {
             let row_of = windows.row(row);
-            each(row).filter_map(|(step, output)| Some(row_of.bounds(step, output)?[side])).collect::<Vec<_>>()
+            each(row)
+                .filter_map(|(step, output)| Some(row_of.bounds(step, output)?[side]))
+                .collect::<Vec<_>>()
         };
         own.extend((0..rows).flat_map(bound));
     }

@@ -54,7 +54,11 @@ impl Predictor {
     ///
     /// # Errors
     /// As [`Predictor::forecast`].
-    pub fn forecast_series(&self, set: &SeriesSet, series: Vec<PreparedSeries>) -> Result<Vec<ForecastSteps>> {
+    pub fn forecast_series(
+        &self,
+        set: &SeriesSet,
+        series: Vec<PreparedSeries>,
+    ) -> Result<Vec<ForecastSteps>> {
         let plan = self.plan()?;
         let ends: Vec<(usize, usize)> = series.iter().map(|own| own.values.len()).enumerate().collect();
         let windows = ForecastWindows::new(Arc::new(plan.clone()), Arc::new(series), ends);

@@ -18,8 +18,8 @@ use crate::model::{Model, Views};
 use crate::preparation::{Preparation, TextPreparation};
 use crate::programs::Programs;
 use crate::{Error, Result};
-use prediction::Meanings;
 pub use forecast::ForecastSteps;
+use prediction::Meanings;
 pub use prediction::Prediction;
 pub use tags::TaggedWord;
 

@@ -117,7 +117,8 @@ impl Forecast<'_> {
                     best = (score, vec![BaselineShare { baseline, share }], name);
                 }
             }
-            self.board.add(&baseline.to_string(), scores(1.0), seconds);
+            let each = scores(1.0);
+            self.board.add(&baseline.to_string(), each, seconds);
         }
         let alone = mean(&of_model);
         let line = match best.1.as_slice() {
