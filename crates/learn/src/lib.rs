@@ -80,7 +80,7 @@ pub use kiln_ir as ir;
 pub use kiln_map::{Exceeded, Limits, Resource};
 pub use kiln_nn::*;
 pub use model::Model;
-pub use predictor::{NextSteps, Prediction, Predictor, TaggedWord};
+pub use predictor::{ForecastSteps, Prediction, Predictor, TaggedWord};
 pub use preparation::Preparation;
 pub use registry::{default_device, device, devices};
 pub use terminal::Interrupt;

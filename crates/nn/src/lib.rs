@@ -50,7 +50,7 @@ pub use layers::{
     Activation, BatchNorm, Conv1d, Conv2d, Conv3d, ConvTranspose1d, ConvTranspose2d, ConvTranspose3d, Dense,
     Dropout, EmbedColumns, Embedding, Flatten, GroupNorm, Gru, InstanceNorm, Lambda, Layer, LayerNorm,
     LearnedScale, Lstm, MemberScales, MembersDense, MultiHeadAttention, OverTime, PRelu, Places, Pool,
-    PositionalEmbedding, RecurrentOptions, Reshape, RmsNorm, Rnn, Steps, Take, TransformerBlock,
+    PositionalEmbedding, RecurrentOptions, Reshape, RmsNorm, Rnn, RowSteps, Take, TransformerBlock,
     TransformerOptions, Transpose, Upsample, Waves,
 };
 pub use loss::{CrossEntropyOptions, Reduction};

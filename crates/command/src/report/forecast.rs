@@ -8,9 +8,10 @@ use kiln_learn::data::encode_png;
 use kiln_learn::forecast::ForecastWindows;
 use kiln_learn::selection::Leaderboard;
 
-use super::chart::{Chart, Series, figure};
+use super::chart::{Chart, Series};
 use super::drawing::escape;
 use super::{ending, head, tables};
+use crate::figures::figure;
 use crate::folder::Folder;
 use crate::forecasts::ForecastFigures;
 

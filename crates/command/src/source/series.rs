@@ -104,13 +104,17 @@ pub fn load(settings: &Settings) -> Result<SeriesData> {
     notes.extend(set.notes(&options));
     notes.append(&mut said);
     if split.short > 0 {
-        let short = counted(split.short, "series").replace("seriess", "series");
-        notes.push(format!("{short} too short to be learned from and tested with left out of that; they are forecast all the same"));
+        notes.push(format!(
+            "{} of {} series too short to be learned from and tested with; they are forecast all the same",
+            split.short,
+            series.len()
+        ));
     }
     notes.push(format!(
-        "{} to learn from and to hold out in {}, the last {horizon} steps of {} series to test with",
+        "{} to learn from and to hold out in {}, the last {} of {} series to test with",
         counted(all.len(), "window"),
         counted(split.folds.len(), "fold"),
+        counted(horizon, "step"),
         test.len(),
     ));
     let data = TrainingData {
@@ -245,7 +249,8 @@ fn said(set: &SeriesSet, plan: &ForecastPreparation, known: &[String]) -> Vec<St
         .iter()
         .map(|own| own.values.len())
         .fold((usize::MAX, 0), |(least, most), own| (least.min(own), most.max(own)));
-    let steps = if least == most { counted(most, "step") } else { format!("{least} to {most} steps") };
+    let steps =
+        if least == most { counted(most, "step") } else { format!("{least} to {}", counted(most, "step")) };
     let mut said = vec![format!(
         "{} series of {}, {} by {}: {steps}; the next {} are forecast from the {} before",
         set.series.len(),
@@ -256,10 +261,10 @@ fn said(set: &SeriesSet, plan: &ForecastPreparation, known: &[String]) -> Vec<St
         plan.window,
     )];
     let seasons: Vec<String> =
-        plan.periods.iter().filter(|period| **period > 1).map(|period| period.to_string()).collect();
+        plan.periods.iter().filter(|period| **period > 1).map(|period| counted(*period, "step")).collect();
     let mut line = match seasons.is_empty() {
         true => "no season was found to repeat".to_string(),
-        false => format!("seasons of {} steps", seasons.join(" and ")),
+        false => format!("seasons of {}", seasons.join(" and ")),
     };
     let parts: Vec<&str> = plan.calendar.iter().map(|part| part.name()).collect();
     if !parts.is_empty() {

@@ -294,7 +294,7 @@ pub(super) fn finish(
 /// The rows of the test part, of a table.
 fn tested(source: &TrainingData) -> Option<TestedRows<'_>> {
     let (plan, table) = match &source.shows {
-        Shows::Table { table, rows, plan } => (plan, Some((&**table, rows.as_slice()))),
+        Shows::Table { table, rows, plan, .. } => (plan, Some((&**table, rows.as_slice()))),
         Shows::Columns(plan) => (plan, None),
         Shows::Images(_) | Shows::Words(_) | Shows::Nothing => return None,
     };

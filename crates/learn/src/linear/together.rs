@@ -14,9 +14,9 @@ use crate::{Error, Result};
 /// How many rows stand side by side before their products are added up.
 const BLOCK: usize = 256;
 
-/// Sums over rows, of `f` features and `o` outputs.
+/// SharedSums over rows, of `f` features and `o` outputs.
 #[derive(Clone)]
-struct Sums {
+struct SharedSums {
     rows: f64,
     /// `[f]`
     x: Vec<f64>,
@@ -43,10 +43,10 @@ impl Waiting {
     }
 }
 
-impl Sums {
-    fn new(features: usize, outputs: usize) -> Sums {
+impl SharedSums {
+    fn new(features: usize, outputs: usize) -> SharedSums {
         let of = |size: usize| vec![0.0; size];
-        Sums {
+        SharedSums {
             rows: 0.0,
             x: of(features),
             xx: of(features * features),
@@ -56,7 +56,7 @@ impl Sums {
         }
     }
 
-    fn add(&mut self, other: &Sums, factor: f64) {
+    fn add(&mut self, other: &SharedSums, factor: f64) {
         self.rows += factor * other.rows;
         let own = [&mut self.x, &mut self.xx, &mut self.y, &mut self.yy, &mut self.xy];
         let others = [&other.x, &other.xx, &other.y, &other.yy, &other.xy];
@@ -130,13 +130,13 @@ impl Sums {
     }
 }
 
-/// Sums of each fold's rows, in parts of fixed size whatever the number of threads.
-fn of_folds(train: &dyn Dataset, fold: &[u8], folds: usize) -> Result<Vec<Sums>> {
+/// SharedSums of each fold's rows, in parts of fixed size whatever the number of threads.
+fn of_folds(train: &dyn Dataset, fold: &[u8], folds: usize) -> Result<Vec<SharedSums>> {
     let (features, outputs) = (train.x().width(), train.y().width());
     let parts = if features <= 512 { 8 } else { 2 };
     let size = train.len().div_ceil(parts).max(1);
     let each = by_threads(parts, |part| {
-        let mut sums: Vec<Sums> = (0..folds).map(|_| Sums::new(features, outputs)).collect();
+        let mut sums: Vec<SharedSums> = (0..folds).map(|_| SharedSums::new(features, outputs)).collect();
         let mut waiting: Vec<Waiting> = (0..folds).map(|_| Waiting::new(features, outputs)).collect();
         let range = (part * size).min(train.len())..((part + 1) * size).min(train.len());
         for start in range.clone().step_by(BLOCK) {
@@ -146,14 +146,19 @@ fn of_folds(train: &dyn Dataset, fold: &[u8], folds: usize) -> Result<Vec<Sums>>
         sums.iter_mut().zip(&mut waiting).for_each(|(sums, waiting)| sums.take(waiting));
         Ok(sums)
     })?;
-    let mut all: Vec<Sums> = (0..folds).map(|_| Sums::new(features, outputs)).collect();
+    let mut all: Vec<SharedSums> = (0..folds).map(|_| SharedSums::new(features, outputs)).collect();
     for part in &each {
         all.iter_mut().zip(part).for_each(|(all, part)| all.add(part, 1.0));
     }
     Ok(all)
 }
 
-fn add_rows(batch: &Batch, places: &[usize], fold: &[u8], (sums, waiting): (&mut [Sums], &mut [Waiting])) {
+fn add_rows(
+    batch: &Batch,
+    places: &[usize],
+    fold: &[u8],
+    (sums, waiting): (&mut [SharedSums], &mut [Waiting]),
+) {
     let (features, outputs) = (sums[0].x.len(), sums[0].y.len());
     for (row, place) in places.iter().enumerate() {
         let own = fold.get(*place).map_or(0, |fold| usize::from(*fold)).min(sums.len() - 1);
@@ -170,7 +175,8 @@ fn add_rows(batch: &Batch, places: &[usize], fold: &[u8], (sums, waiting): (&mut
     }
 }
 
-/// A dense layer for all numbers of a set's rows, with the L2 penalty that cross-validation chooses for all of them together, and its strength.
+/// A dense layer for all numbers of a set's rows, with the L2 penalty that cross-validation chooses for all of them together, and its strength. Where
+/// folds are told `in_order` of time, those beside the one that is held out are left out with it: their rows overlap.
 ///
 /// ```
 /// use kiln::data::{Dataset, Form, Set};
@@ -179,14 +185,18 @@ fn add_rows(batch: &Batch, places: &[usize], fold: &[u8], (sums, waiting): (&mut
 /// let x: Vec<f32> = (0..40).map(|at| (at * 7 % 13) as f32).collect();
 /// let y: Vec<f32> = x.iter().flat_map(|x| [2.0 * x + 1.0, -x]).collect();
 /// let set = Set::new(x, Form::numbers(&[1]), y, Form::numbers(&[2]))?;
-/// let (layers, _) = fit_together(&set, &LinearOptions::new())?;
+/// let (layers, _) = fit_together(&set, &LinearOptions::new(), false)?;
 /// assert_eq!(layers.to_text()?, "dense 2");
 /// # Ok::<(), kiln::Error>(())
 /// ```
 ///
 /// # Errors
 /// Where rows aren't rows of numbers, there are fewer than two, or they can't be read.
-pub fn fit_together(train: &dyn Dataset, options: &LinearOptions) -> Result<(Sequential, f64)> {
+pub fn fit_together(
+    train: &dyn Dataset,
+    options: &LinearOptions,
+    in_order: bool,
+) -> Result<(Sequential, f64)> {
     let (x, y) = (train.x(), train.y());
     if x.shape.len() != 1 || x.codes().is_some() || y.codes().is_some() || train.len() < 2 {
         let message = "a linear model of several numbers is fitted to two rows of numbers or more";
@@ -198,14 +208,14 @@ pub fn fit_together(train: &dyn Dataset, options: &LinearOptions) -> Result<(Seq
         None => dealt(train.len(), folds, options.seed),
     };
     let each = of_folds(train, &fold, folds)?;
-    let mut all = Sums::new(x.width(), y.width());
+    let mut all = SharedSums::new(x.width(), y.width());
     each.iter().for_each(|own| all.add(own, 1.0));
     let xx = all.centred();
     let size = x.width();
     let square = (0..size).map(|at| xx[at * size + at]).sum::<f64>() / size.max(1) as f64;
     let strength = match options.strength {
         Some(told) => told,
-        None => chosen(&all, &each, square)?,
+        None => chosen(&all, &each, square, in_order)?,
     };
     let none = || Error::Training("the features of a linear model are no finite numbers".to_string());
     let weights = all.solved(&xx, strength.max(1e-9 * square)).ok_or_else(none)?;
@@ -214,18 +224,23 @@ pub fn fit_together(train: &dyn Dataset, options: &LinearOptions) -> Result<(Seq
 }
 
 /// The strength of least squared error on the folds that are held out in turn.
-fn chosen(all: &Sums, each: &[Sums], square: f64) -> Result<f64> {
+fn chosen(all: &SharedSums, each: &[SharedSums], square: f64, in_order: bool) -> Result<f64> {
     let step: Range<i32> = if all.x.len() <= 256 { 0..17 } else { 0..9 };
     let apart = 8.0 / f64::from(step.end - 1);
     let strengths: Vec<f64> = step.map(|at| square * libm::pow(10.0, 2.0 - apart * f64::from(at))).collect();
-    let held: Vec<&Sums> = each.iter().filter(|own| own.rows > 0.0).collect();
-    let errors = by_threads(held.len(), |at| {
+    let errors = by_threads(each.len(), |at| {
         let mut others = all.clone();
-        others.add(held[at], -1.0);
+        let beside = usize::from(in_order);
+        each[at.saturating_sub(beside)..each.len().min(at + beside + 1)]
+            .iter()
+            .for_each(|own| others.add(own, -1.0));
         let xx = others.centred();
         let error = |strength: &f64| {
-            others.solved(&xx, *strength).map_or(f64::INFINITY, |weights| held[at].squares(&weights))
+            others.solved(&xx, *strength).map_or(f64::INFINITY, |weights| each[at].squares(&weights))
         };
+        if each[at].rows == 0.0 {
+            return Ok(vec![0.0; strengths.len()]);
+        }
         Ok(strengths.iter().map(error).collect::<Vec<f64>>())
     })?;
     let error = |at: usize| errors.iter().map(|own| own[at]).sum::<f64>();

@@ -52,7 +52,10 @@ pub(super) fn check(
     let series = model.about().preparation.forecast().filter(|_| preprocessing);
     for rows in BATCHES {
         let (given, own) = match plan {
-            _ if let Some(series) = series => forecast::both(model, series, &network, rows, &mut rng)?,
+            _ if let Some(series) = series => {
+                let (inputs, own) = forecast::both(model, series, rows, &mut rng)?;
+                (numbers(&network, inputs)?, own)
+            }
             Some(plan) if preprocessing => by_columns(model, plan, &network, rows, &mut rng)?,
             _ => by_rows(model, &network, preprocessing, rows, &mut rng)?,
         };
@@ -78,7 +81,7 @@ pub(super) fn check(
 }
 
 /// The numbers of all outputs that are some: probabilities, predictions, or what the layers give.
-pub(super) fn numbers(network: &Network, inputs: Vec<Value>) -> Result<Vec<f64>> {
+fn numbers(network: &Network, inputs: Vec<Value>) -> Result<Vec<f64>> {
     let mut all = Vec::new();
     let mut is_any = false;
     for output in network.run(inputs, &Context::inference())? {

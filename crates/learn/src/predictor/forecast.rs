@@ -3,13 +3,14 @@
 use std::sync::Arc;
 
 use kiln_data::Table;
+use kiln_map::counted;
 
 use crate::forecast::{ForecastPreparation, ForecastWindows, PreparedSeries, SeriesSet};
 use crate::{Error, Predictor, Preparation, Result};
 
 /// What comes next in a series.
 #[derive(Clone, Debug, PartialEq)]
-pub struct NextSteps {
+pub struct ForecastSteps {
     /// What the series goes by: a word for each column of its key.
     pub key: Vec<String>,
     /// The time of each step: of dates the seconds since 1970 in UTC.
@@ -43,7 +44,7 @@ impl Predictor {
     ///
     /// # Errors
     /// Where the model doesn't forecast, or the table lacks columns or says what it can't.
-    pub fn forecast(&self, table: &Table) -> Result<Vec<NextSteps>> {
+    pub fn forecast(&self, table: &Table) -> Result<Vec<ForecastSteps>> {
         let plan = self.plan()?;
         let (set, series) = plan.series(table)?;
         self.forecast_series(&set, series)
@@ -53,7 +54,11 @@ impl Predictor {
     ///
     /// # Errors
     /// As [`Predictor::forecast`].
-    pub fn forecast_series(&self, set: &SeriesSet, series: Vec<PreparedSeries>) -> Result<Vec<NextSteps>> {
+    pub fn forecast_series(
+        &self,
+        set: &SeriesSet,
+        series: Vec<PreparedSeries>,
+    ) -> Result<Vec<ForecastSteps>> {
         let plan = self.plan()?;
         let ends: Vec<(usize, usize)> = series.iter().map(|own| own.values.len()).enumerate().collect();
         let windows = ForecastWindows::new(Arc::new(plan.clone()), Arc::new(series), ends);
@@ -65,7 +70,7 @@ impl Predictor {
             let times: Vec<f64> =
                 (0..plan.horizon).map(|step| set.frequency.begin(end + step as i64)).collect();
             let each = || outputs.iter().map(|output| f64::from(*output)).enumerate();
-            NextSteps {
+            ForecastSteps {
                 key: series.key.clone(),
                 steps: times.iter().map(|time| set.frequency.text(*time)).collect(),
                 times,
@@ -105,9 +110,9 @@ impl ForecastPreparation {
         let mut notes = Vec::new();
         if series.values.len() < self.window {
             notes.push(format!(
-                "{name} has {} of the {} steps that the model looks back: before them it is taken to have been what it was at first",
+                "{name} has {} of the {} that the model looks back: before them it is taken to have been what it was at first",
                 series.values.len(),
-                self.window
+                counted(self.window, "step")
             ));
         }
         let columns = self.known_columns();

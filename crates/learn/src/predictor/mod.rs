@@ -18,7 +18,7 @@ use crate::model::{Model, Views};
 use crate::preparation::{Preparation, TextPreparation};
 use crate::programs::Programs;
 use crate::{Error, Result};
-pub use forecast::NextSteps;
+pub use forecast::ForecastSteps;
 use prediction::Meanings;
 pub use prediction::Prediction;
 pub use tags::TaggedWord;

@@ -26,18 +26,18 @@ impl Layer for Take {
 /// Rows as sequences: the last numbers of a row are those of its steps, `size` for each, and what stands before them is told to every step, behind
 /// its own.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Steps {
+pub struct RowSteps {
     /// How many steps there are.
     pub count: usize,
     /// How many numbers each has of its own.
     pub size: usize,
 }
 
-impl Module for Steps {
+impl Module for RowSteps {
     fn visit(&self, _: &mut Visitor) {}
 }
 
-impl Layer for Steps {
+impl Layer for RowSteps {
     /// `[batch, shared + count · size]` to `[batch, count, size + shared]`.
     #[track_caller]
     fn forward(&self, x: &Tensor, _: &Context) -> Tensor {

@@ -15,7 +15,7 @@ mod trees;
 pub use amounts::{LearnedScale, Places, Waves};
 pub use attention::{MultiHeadAttention, PositionalEmbedding, TransformerBlock, TransformerOptions};
 pub use calibration::{Calibrate, Isotonic};
-pub use columns::{Steps, Take};
+pub use columns::{RowSteps, Take};
 pub use conv::{Conv1d, Conv2d, Conv3d, ConvTranspose1d, ConvTranspose2d, ConvTranspose3d};
 pub(crate) use conv::{convolution, transposed_convolution};
 pub use dense::{Dense, EmbedColumns, Embedding};

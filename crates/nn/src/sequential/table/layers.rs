@@ -19,7 +19,7 @@ use crate::layers::{
     Activation, BatchNorm, Calibrate, Dense, Dropout, EmbedColumns, Embedding, Flatten, GroupNorm, Gru,
     InstanceNorm, Isotonic, Layer, LayerNorm, LearnedScale, Lstm, MemberScales, MembersDense,
     MultiHeadAttention, OverTime, PRelu, Places, Pool, PositionalEmbedding, RecurrentOptions, Reshape,
-    RmsNorm, Rnn, Steps, Take, TransformerBlock, TransformerOptions, Transpose, Trees, Upsample, Waves,
+    RmsNorm, Rnn, RowSteps, Take, TransformerBlock, TransformerOptions, Transpose, Trees, Upsample, Waves,
     convolution, transposed_convolution,
 };
 use crate::models::{BlockOptions, DecoderBlock};
@@ -482,7 +482,7 @@ layers! {
         }
         // What is told to all of them is there as often.
         room(&Shape::from([*count, width]), DType::F32)?;
-        Box::new(Steps { count: *count, size: *size })
+        Box::new(RowSteps { count: *count, size: *size })
     };
 
     /// Each pixel is repeated so often along each spatial axis.
