@@ -38,6 +38,7 @@ pub mod generate;
 pub mod hub;
 mod inputs;
 pub mod linear;
+pub mod lines;
 pub mod model;
 #[cfg(not(feature = "terminal"))]
 mod no_terminal;
@@ -71,7 +72,7 @@ pub use kiln_ir as ir;
 pub use kiln_map::{Exceeded, Limits, Resource};
 pub use kiln_nn::*;
 pub use model::Model;
-pub use predictor::{Prediction, Predictor, TaggedWord};
+pub use predictor::{Prediction, Predictor, PreparedRows, TaggedWord};
 pub use preparation::Preparation;
 pub use registry::{default_device, device, devices};
 pub use terminal::Interrupt;

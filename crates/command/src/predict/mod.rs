@@ -1,7 +1,6 @@
 //! `kiln predict`: what a model says of new data.
 
 mod generate;
-mod lines;
 mod masked;
 mod pairs;
 mod pictures;
@@ -18,10 +17,9 @@ use clap::Args;
 use kiln_learn::hub::{self, EncoderModel, HubModel, TextNetwork};
 use kiln_learn::models::EncoderHead;
 use kiln_learn::preparation::TextPreparation;
-use kiln_learn::{Predictor, Preparation};
+use kiln_learn::{Predictor, Preparation, lines};
 
 use self::generate::GenerateFlags;
-use self::lines::{best, object, table_header, table_rows};
 use self::masked::print_masked;
 use self::texts::{GivenText, TextFlags, is_text, print_predictions};
 use super::out;
@@ -178,16 +176,16 @@ pub fn run(flags: PredictFlags) -> Result<ExitCode> {
             writeln!(
                 out,
                 "{}",
-                object(questions.files.get(row).map(PathBuf::as_path), answer, &about.task, row)
+                lines::object(questions.files.get(row).map(PathBuf::as_path), answer, &about.task, row)
             )?;
         } else if questions.table.is_none() {
             let file = questions.files.get(row).map(|file| file.display().to_string()).unwrap_or_default();
-            writeln!(out, "{file}  {}", best(answer, &about.task, flags.top()))?;
+            writeln!(out, "{file}  {}", lines::best(answer, &about.task, flags.top()))?;
         }
     }
     if let (Some(table), false) = (&questions.table, flags.json) {
-        table_header(table, &about.task, &mut out)?;
-        table_rows(table, &answers, &about.task, &mut out)?;
+        lines::table_header(table, &about.task, &mut out)?;
+        lines::table_rows(table, &answers, &about.task, &mut out)?;
     }
     out.flush()?;
     Ok(if questions.failed.is_empty() { ExitCode::SUCCESS } else { ExitCode::FAILURE })

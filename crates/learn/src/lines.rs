@@ -1,13 +1,14 @@
-//! Predictions as cells, lines and objects.
+//! Predictions as cells, lines and objects: what `kiln predict` prints and `kiln serve` answers.
 
 use std::borrow::Cow;
 use std::io::Write;
 use std::path::Path;
 
-use kiln_learn::Prediction;
-use kiln_learn::data::{Column, Table, Unit};
-use kiln_learn::model::{PartMeaning, Task, TaskPart};
+use kiln_data::{Column, Table, Unit};
 use serde_json::{Map, Value, json};
+
+use crate::model::{NamedTask, PartMeaning, Task, TaskPart};
+use crate::predictor::Prediction;
 
 /// What was predicted, as JSON has it.
 fn value(answer: &Prediction, task: &Task) -> Value {
@@ -59,7 +60,7 @@ fn bounds(answer: &Prediction, task: &Task) -> Vec<[f64; 2]> {
 }
 
 /// The likeliest classes, or the numbers.
-pub(super) fn best(answer: &Prediction, task: &Task, count: usize) -> String {
+pub fn best(answer: &Prediction, task: &Task, count: usize) -> String {
     let mut all: Vec<(&str, f32)> = answer.probabilities().collect();
     if all.is_empty() {
         let bounds = bounds(answer, task);
@@ -72,7 +73,7 @@ pub(super) fn best(answer: &Prediction, task: &Task, count: usize) -> String {
 }
 
 /// The names of the columns that are added to a table.
-pub(super) fn header(task: &Task) -> Vec<String> {
+pub fn header(task: &Task) -> Vec<String> {
     let mut names = Vec::new();
     match task {
         Task::Classes { names: classes } => {
@@ -99,18 +100,18 @@ pub(super) fn header(task: &Task) -> Vec<String> {
 }
 
 /// Writes the names of a table's columns and of those that are added.
-pub(super) fn table_header(table: &Table, task: &Task, out: &mut impl Write) -> std::io::Result<()> {
+pub fn table_header(table: &Table, task: &Task, out: &mut impl Write) -> std::io::Result<()> {
     let names = table.names().map(|name| quoted(name).into_owned()).chain(header(task));
     writeln!(out, "{}", names.collect::<Vec<_>>().join(","))
 }
 
 /// Writes a table's rows with what is said of each.
-pub(super) fn table_rows(
+pub fn table_rows(
     table: &Table,
     answers: &[Prediction],
     task: &Task,
     out: &mut impl Write,
-) -> anyhow::Result<()> {
+) -> std::io::Result<()> {
     for (row, answer) in answers.iter().enumerate() {
         let cell = |column: &Column| {
             column.cell(row).text().map_or(String::new(), |text| quoted(&text).into_owned())
@@ -125,7 +126,7 @@ pub(super) fn table_rows(
 }
 
 /// Writes what stands in them.
-pub(super) fn cells(answer: &Prediction, task: &Task, line: &mut impl Write) -> std::io::Result<()> {
+pub fn cells(answer: &Prediction, task: &Task, line: &mut impl Write) -> std::io::Result<()> {
     if let Some(class) = answer.class() {
         write!(line, ",{}", quoted(class))?;
     }
@@ -140,7 +141,7 @@ pub(super) fn cells(answer: &Prediction, task: &Task, line: &mut impl Write) -> 
 
 /// The number with the fewest digits that is the same in single precision, which is what a model computes in; where that is too coarse for
 /// what differs (moments since 1970, a few seconds apart), with digits to a hundred-thousandth of the unit that it learned in.
-pub(super) fn shortest(number: f64, scale: f64) -> f64 {
+pub fn shortest(number: f64, scale: f64) -> f64 {
     let single = number as f32;
     if (f64::from(single) - number).abs() <= 1e-4 * scale.abs() {
         return single.to_string().parse().unwrap_or(number);
@@ -150,7 +151,7 @@ pub(super) fn shortest(number: f64, scale: f64) -> f64 {
 }
 
 /// A row's prediction as an object, with the file it is of.
-pub(super) fn object(file: Option<&Path>, answer: &Prediction, task: &Task, row: usize) -> Value {
+pub fn object(file: Option<&Path>, answer: &Prediction, task: &Task, row: usize) -> Value {
     let mut object = json!({ "row": row, "prediction": value(answer, task) });
     if let Some(file) = file {
         object["input"] = file.display().to_string().into();
@@ -176,6 +177,20 @@ pub(super) fn object(file: Option<&Path>, answer: &Prediction, task: &Task, row:
     object
 }
 
+/// What a prediction is of, where no model says it: of a hub's folder.
+pub fn task(said: &Prediction) -> Task {
+    match said {
+        Prediction::Classes { names, .. } => Task::Classes { names: names.to_vec() },
+        Prediction::Numbers { names, .. } => Task::plain_numbers(names.to_vec()),
+        Prediction::Several { targets } => {
+            let named =
+                targets.iter().map(|(name, said)| NamedTask { name: name.to_string(), task: task(said) });
+            Task::Several { targets: named.collect() }
+        }
+        Prediction::Text { scores, .. } => Task::Text { pieces: scores.len() },
+    }
+}
+
 /// The bounds of a number, `[low, high]`, or of several.
 fn interval(answer: &Prediction, task: &Task) -> Value {
     match bounds(answer, task).as_slice() {
@@ -191,7 +206,7 @@ fn probabilities(answer: &Prediction) -> Value {
 }
 
 /// A cell of CSV, in quotes where it needs them.
-pub(super) fn quoted(text: &str) -> Cow<'_, str> {
+pub fn quoted(text: &str) -> Cow<'_, str> {
     match text.contains([',', '"', '\n', '\r']) {
         true => format!("\"{}\"", text.replace('"', "\"\"")).into(),
         false => text.into(),
