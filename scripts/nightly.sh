@@ -30,6 +30,7 @@ stage "the same bits on Arm" scripts/arm.sh
 stage "instructions of kernels and steps" scripts/instructions.sh
 stage "release build" cargo build --release --locked
 stage "tables beside scikit-learn" scripts/scikit.sh
+stage "what sets and intervals hold" scripts/trust.sh
 stage "each write of a run fails once" scripts/faults.sh
 stage "a run is killed two hundred times" env KILN_KILLS=200 cargo test --release --locked --test command killed_at_any_moment
 stage "fuzzing every reader, long" scripts/fuzz.sh "${1:-1200}"

@@ -83,10 +83,20 @@ struct Training;
 #[doc = include_str!("../docs/attention.md")]
 struct AttentionPage;
 
+/// And that in the page on series.
+#[cfg(doctest)]
+#[doc = include_str!("../docs/series.md")]
+struct SeriesPage;
+
 /// And the code in the guide to models in a program.
 #[cfg(doctest)]
 #[doc = include_str!("../docs/predictor.md")]
 struct PredictorGuide;
+
+/// And that in the page on explanations.
+#[cfg(doctest)]
+#[doc = include_str!("../docs/explained.md")]
+struct ExplainedPage;
 
 /// And that in the guide to texts.
 #[cfg(doctest)]

@@ -2,10 +2,14 @@
 
 #[path = "command/awkward.rs"]
 mod awkward;
+#[path = "command/explain.rs"]
+mod explain;
 #[path = "command/fields.rs"]
 mod fields;
 #[path = "command/fitted.rs"]
 mod fitted;
+#[path = "command/forecast.rs"]
+mod forecast;
 #[path = "command/interrupted.rs"]
 mod interrupted;
 #[path = "command/kinds.rs"]
@@ -34,6 +38,8 @@ mod targets;
 mod texts;
 #[path = "command/trees.rs"]
 mod trees;
+#[path = "command/trust.rs"]
+mod trust;
 #[path = "kit/zip.rs"]
 mod zip;
 

@@ -352,6 +352,14 @@ fn a_trained_network_learns_other_classes_with_frozen_features() {
         program.out(&[&barely[..], &[&start]].concat());
         assert!(accuracy(&program, &format!("{start}/model.kiln"), "new") < reached, "{model}");
     }
+    // Layers near the input learn more slowly, and later: after one epoch only the last one has changed.
+    let by_depth =
+        ["train", "new", "--from", "net.kiln", "--head", "--layer-decay", "0.5", "--unfreeze-every", "1"];
+    for (epochs, stays) in [("1", true), ("8", false)] {
+        let (out, tuned) = (format!("depth{epochs}"), format!("depth{epochs}/model.kiln"));
+        program.out(&[&by_depth[..], &["--epochs", epochs, "--quiet", "--out", &out]].concat());
+        assert_eq!(weights(&program, "net.kiln", "0.") == weights(&program, &tuned, "0."), stays, "{epochs}");
+    }
     // A model whose classes are the data's goes on without a new head.
     bars(&program, "more", &["pole", "floor", "cross"], 20, 3);
     let before = accuracy(&program, "a/model.kiln", "more");

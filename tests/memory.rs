@@ -28,13 +28,16 @@ fn rows(suits: Suits) -> (DType, &'static [usize], &'static [usize], usize) {
         Suits::Sorted => (DType::I64, &[32, 64], &[32], 500),
         Suits::Pairs => (DType::I64, &[16, 64], &[16, 64], 80),
         Suits::Tagged => (DType::I64, &[16, 64], &[16, 64], 500),
+        Suits::Series => (DType::F32, &[64, 144], &[64], 0),
     }
 }
 
 /// The graph of a step that trains a preset.
 fn step(name: &str, suits: Suits, optimizer: impl Optimizer + 'static) -> Graph {
     let (dtype, shape, classes, pieces) = rows(suits);
-    let text = presets::layers(name, suits, &shape[1..], pieces).unwrap();
+    // A window of 48, figures, 10 steps.
+    let sizes: &[usize] = if suits == Suits::Series { &[48, 54, 10, 9] } else { &shape[1..] };
+    let text = presets::layers(name, suits, sizes, pieces).unwrap();
     let outputs = if matches!(suits, Suits::Texts | Suits::Pairs) { pieces } else { 10 };
     let model = text.parse::<Sequential>().unwrap().outputs(outputs);
     let options = StepOptions::new().clip(Clip::GlobalNorm(1.0));

@@ -1,5 +1,7 @@
 //! The trainer: what is promised of it, seen from outside.
 
+#[path = "trainer/features.rs"]
+mod features;
 #[path = "trainer/looks.rs"]
 mod looks;
 #[path = "trainer/resume.rs"]

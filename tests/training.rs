@@ -4,6 +4,7 @@ mod kit;
 
 use std::sync::atomic::{AtomicUsize, Ordering};
 
+use kiln::optim::Groups;
 use kiln::prelude::*;
 use kit::{Mlp, digits};
 
@@ -91,6 +92,23 @@ fn frozen_parameters_stay_where_they_are() {
     assert_eq!(before[0], after[0]);
     for (position, name) in ["0.bias", "1.weight", "1.bias"].iter().enumerate() {
         assert_ne!(before[position + 1], after[position + 1], "{name} should have moved");
+    }
+}
+
+#[test]
+fn layers_thaw_when_it_is_their_turn() {
+    let net = Mlp::new(&[4, 8, 2], 1);
+    let rule = Groups::new(AdamW::new(0.1).weight_decay(0.1)).later("0.*", 0.5, 3);
+    let mut step = Step::train(&net, rule, |net, cx, [x, y]| net.forward(&x, cx).cross_entropy(&y));
+    let x = [0.5f32, -1.0, 2.0, 0.1];
+    let mut seen = vec![values(&net)];
+    for _ in 0..4 {
+        step.run([Input::new(&x, &[1, 4]), Input::new(&[1i64], &[1])]).unwrap();
+        seen.push(values(&net));
+    }
+    for (number, pair) in seen.windows(2).enumerate() {
+        assert_eq!(pair[0][0] == pair[1][0], number < 3, "step {}: 0.weight", number + 1);
+        assert_ne!(pair[0][2], pair[1][2], "step {}: 1.weight", number + 1);
     }
 }
 

@@ -64,6 +64,16 @@ pub fn same(program: &Program, model: &str, suits: Suits) -> Result<(), String> 
                 })
             })
         }
+        Suits::Series => {
+            let told = told(program, &["predict", model, "new.csv", "--json"])?;
+            let table = kiln::data::Table::open(program.at("new.csv")).map_err(|error| error.to_string())?;
+            let all = predictor.forecast(&table).map_err(|error| error.to_string())?;
+            let numbers = all.iter().flat_map(|series| series.numbers.iter().copied());
+            numbers.zip(&told).try_for_each(|(own, told)| match told["sold"].as_f64() == Some(own) {
+                true => Ok(()),
+                false => Err(format!("{own} instead of {}", told["sold"])),
+            })
+        }
         Suits::Tagged => {
             let sentence = "it is cold in Oslo, very cold";
             let told = told(program, &["predict", model, "--text", sentence, "--json"])?;

@@ -88,6 +88,43 @@ fn written(program: &Program, suits: Suits) -> Data {
                 others: None,
             }
         }
+        Suits::Series => {
+            for (name, steps) in [("sales.csv", 80), ("new.csv", 80)] {
+                let mut text = "day,shop,price,sold\n".to_string();
+                for step in 0..steps + 3 {
+                    for shop in ["north", "south"] {
+                        let (month, day) = match step {
+                            0..=30 => (1, step + 1),
+                            31..=59 => (2, step - 30),
+                            _ => (3, step - 59),
+                        };
+                        let date = format!("2024-{month:02}-{day:02}");
+                        let price = 1 + rng.below(3);
+                        let sold = 10 + 3 * (step % 7) + rng.below(4);
+                        let sold = if step < steps { sold.to_string() } else { String::new() };
+                        text += &format!("{date},{shop},{price},{sold}\n");
+                    }
+                }
+                program.write(name, text);
+            }
+            Data {
+                train: &[
+                    "sales.csv",
+                    "--target",
+                    "sold",
+                    "--forecast",
+                    "3",
+                    "--series",
+                    "shop",
+                    "--known",
+                    "price",
+                ],
+                first: &[],
+                ask: &["new.csv"],
+                answers: &["sales.csv"],
+                others: None,
+            }
+        }
         Suits::Tagged => {
             for (name, place) in [("news.conll", "LOC"), ("others.conll", "CITY")] {
                 let mut text = String::new();
@@ -152,13 +189,30 @@ fn live(faults: &mut Faults, name: &str, suits: Suits) {
         return;
     }
     let model = "run/model.kiln";
-    cell("resume", &[&["train", "--resume", "run", "--epochs", "2", "--quiet"]]);
+    // What a run that chose keeps is whole fits.
+    let further: &[&str] = if suits == Suits::Series { &[] } else { &["--epochs", "2"] };
+    cell("resume", &[&["train", "--resume", "run", "--quiet"], further]);
     cell("inspect", &[&["inspect", model]]);
     cell("show", &[&["inspect", model, "--show", "graph"]]);
     let told = cell("predict", &[&["predict", model], data.ask]);
     cell("predict as JSON", &[&["predict", model, "--json"], data.ask]);
+    match suits {
+        Suits::Tables => {
+            cell("explain", &[&["explain", model, "--change"], data.ask]);
+            cell("explain by samples", &[&["explain", model, "--method", "sampled", "--json"], data.ask]);
+        }
+        Suits::Images => {
+            cell("explain", &[&["explain", model, "pictures/ant", "--out", "why"]]);
+        }
+        Suits::Sorted => {
+            cell("explain", &[&["explain", model], data.ask]);
+        }
+        Suits::Texts | Suits::Tagged | Suits::Pairs => {}
+    }
     let measured = cell("evaluate", &[&["eval", model], data.answers]);
-    cell("fine-tune", &[&["train"], data.train, &["--from", model, "--out", "tuned"], quick]);
+    if suits != Suits::Series {
+        cell("fine-tune", &[&["train"], data.train, &["--from", model, "--out", "tuned"], quick]);
+    }
     if let Some(others) = data.others {
         cell(
             "new head",

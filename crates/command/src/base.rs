@@ -35,7 +35,7 @@ impl Base {
             return Ok(None);
         };
         settings.only_without_base(&["layers", "preset"])?;
-        let model = Model::load(path)?;
+        let model = Model::load(path)?.uncalibrated()?;
         if model.parameters().is_empty() && !head {
             bail!(
                 "{}: nothing in it is trained by descent; trees are grown anew, by --preset trees",
@@ -94,7 +94,8 @@ impl Base {
     /// The model with its weights as they are in the file, ready for this task; and what there is to say of it.
     pub fn start(&self, task: &Task, seed: u64) -> Result<(Model, Vec<String>)> {
         let place = || self.path.display().to_string();
-        let mut model = Model::load(&self.path)?;
+        // What put its outputs right is of them as they were.
+        let mut model = Model::load(&self.path)?.uncalibrated()?;
         let mut said = vec![format!("from {}: layers, weights, and how raw data become rows", place())];
         let mut new = Vec::new();
         if self.head {

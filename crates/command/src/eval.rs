@@ -1,16 +1,19 @@
 //! `kiln eval`: how good a model is on data with answers.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
-use anyhow::Result;
+use anyhow::{Context as _, Result, bail};
 use clap::Args;
 use kiln_learn::data::Dataset;
+use kiln_learn::forecast::ForecastPreparation;
 use kiln_learn::metrics::Confusion;
+use kiln_learn::{Model, Preparation};
 use serde_json::json;
 
 use super::figures::entity_table;
+use super::forecasts::{ForecastFigures, naive, plain};
 use super::measure::{Measured, Of};
-use super::reading::ReadingFlags;
+use super::reading::{ReadingFlags, open};
 use super::{out, rows};
 
 /// Say how good a model is on data with answers
@@ -23,6 +26,7 @@ use super::{out, rows};
   kiln eval runs/mnist-1/model.kiln data/mnist      the test images of MNIST's four files
   kiln eval runs/digits-1/model.kiln                digits that are made anew
   kiln eval model.kiln prices.xlsx --sheet 2023     another sheet than that of the training
+  kiln eval runs/sales-1/model.kiln sales.csv       forecasts: the last steps of each series are held out
   kiln eval model.kiln data.csv --json")]
 pub struct EvalFlags {
     /// The model's file
@@ -50,6 +54,10 @@ pub fn run(flags: EvalFlags) -> Result<()> {
     let mut model = rows::asked(&flags.model)?;
     flags.reading.tell(&mut model)?;
     let views = flags.seen.views(model.about())?;
+    if let Preparation::Forecast(plan) = &model.about().preparation {
+        let Some(data) = &flags.data else { bail!("say which series to evaluate on: kiln eval MODEL DATA") };
+        return of_series(&model, plan, data, flags.json);
+    }
     let set = rows::with_answers(model.about(), flags.data.as_deref())?;
     let measured = Measured::seen(&model.about().task, &model, &*set, views.as_ref())?;
     if flags.json {
@@ -62,6 +70,33 @@ pub fn run(flags: EvalFlags) -> Result<()> {
         out::text(format!("\n{}", entity_table(&measured.entities)))?;
     }
     classes(&measured.of)
+}
+
+/// Prints how good the forecasts of the last horizon of each series are, and beside them the seasonal naive ones.
+fn of_series(model: &Model, plan: &ForecastPreparation, data: &Path, json: bool) -> Result<()> {
+    let windows = plan.held_out(&open(&plan.reading(), data)?).with_context(|| data.display().to_string())?;
+    let outputs = windows.mixed(model.predict(&windows)?.outputs());
+    let units = windows.units();
+    let figures = ForecastFigures::of(&windows, &outputs, &units)?;
+    let of_naive = ForecastFigures::of(&plain(&windows), &naive(&windows), &units)?;
+    let horizon = out::counted(plan.horizon, "step");
+    if json {
+        return out::line(json!({
+            "data": data, "series": windows.len(), "horizon": plan.horizon, "numbers": figures.whole_json(),
+            "seasonal_naive": of_naive.json(),
+        }));
+    }
+    out::line(format_args!("{}  (the last {horizon} of {} series)", figures.line(), windows.len()))?;
+    out::line(format_args!("seasonal naive: {}", of_naive.line()))?;
+    if windows.len() > 1 {
+        let worst = figures.by_series.iter().rev().take(WORST);
+        let width = figures.by_series.iter().map(|(key, ..)| key.chars().count()).max().unwrap_or(0).min(40);
+        out::line(format_args!("\n{:width$}  MASE, the worst first", "series"))?;
+        for (key, _, error) in worst {
+            out::line(format_args!("{key:width$}  {error:.4}"))?;
+        }
+    }
+    Ok(())
 }
 
 /// Prints the tables of classes, of several targets those of each.

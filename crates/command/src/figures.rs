@@ -1,8 +1,10 @@
 //! Figures that no metric of training is: losses of single numbers, how likely counts are, how far classes in order are off.
 
-use kiln_learn::data::{Curve, Unit};
+use anyhow::Result;
+use kiln_learn::Preparation;
+use kiln_learn::data::{Curve, Cut, Dataset, Unit};
 use kiln_learn::metrics::{Average, Confusion, EntityScores};
-use kiln_learn::model::quantiles;
+use kiln_learn::model::{ClassSets, quantiles};
 use kiln_learn::trainer::Judged;
 
 /// What a row's number loses, in the units that are learned in.
@@ -80,4 +82,116 @@ pub fn entity_table(entities: &EntityScores) -> String {
         );
     }
     text
+}
+
+/// A loss of texts, in nats a piece, as perplexity and in bits a character, which says the same of models that cut texts in other pieces.
+pub fn in_words_of_texts(loss: f64, characters_of_a_piece: f64) -> [(String, f64); 2] {
+    let bits = loss / std::f64::consts::LN_2 / characters_of_a_piece;
+    [("perplexity".to_string(), libm::exp(loss)), ("bits-per-character".to_string(), bits)]
+}
+
+/// How many characters a piece has, in the mean of a set of texts that go on.
+pub fn characters_of_a_piece(preparation: &Preparation, set: &dyn Dataset) -> Result<f64> {
+    /// Rows whose pieces are put together at a time.
+    const ROWS: usize = 4096;
+    let tokens = match preparation {
+        Preparation::Text(text) if text.tokens.cut() != Cut::Characters => &text.tokens,
+        _ => return Ok(1.0),
+    };
+    let (mut pieces, mut characters) = (0, 0);
+    for batch in (&set).batches(ROWS) {
+        let batch = batch?;
+        let codes = (0..batch.y.len()).filter_map(|at| batch.y.get(at)).map(|code| code as u32);
+        let codes: Vec<u32> = codes.collect();
+        (pieces, characters) = (pieces + codes.len(), characters + tokens.decode(&codes).chars().count());
+    }
+    Ok(characters as f64 / pieces.max(1) as f64)
+}
+
+/// One target's numbers, in its own unit.
+#[derive(Default)]
+pub struct PredictedNumbers {
+    pub name: String,
+    pub truth: Vec<f64>,
+    pub predicted: Vec<f64>,
+    /// The bounds of each row, where an interval is predicted.
+    pub bounds: Vec<[f64; 2]>,
+    /// The sum of the rows' losses, in the units that are learned in.
+    pub losses: f64,
+    /// Its figures alone.
+    pub figures: Vec<(&'static str, f64)>,
+}
+
+impl PredictedNumbers {
+    /// How far a row is off.
+    pub fn off(&self, row: usize) -> f64 {
+        (self.predicted[row] - self.truth[row]).abs()
+    }
+
+    /// How far a row is off, by how far rows are off in the mean.
+    pub fn off_by_mean(&self, row: usize) -> f64 {
+        let mean = self.figures.iter().find(|(name, _)| *name == "mae").map_or(1.0, |(_, mean)| *mean);
+        self.off(row) / mean.max(f64::MIN_POSITIVE)
+    }
+}
+
+/// Sets of classes beside what is true.
+#[derive(Clone, Debug, Default)]
+pub struct InSets {
+    /// Whether each row's class is in its set.
+    pub held: Vec<bool>,
+    /// How many classes are in.
+    pub sizes: Vec<usize>,
+}
+
+impl InSets {
+    /// Takes a row's outputs and its class.
+    pub fn see(&mut self, sets: &ClassSets, outputs: &[f32], label: usize) {
+        let set = sets.of_outputs(outputs);
+        self.held.push(set.get(label).copied().unwrap_or(false));
+        self.sizes.push(set.iter().filter(|is_in| **is_in).count());
+    }
+
+    /// The share of rows whose class is in their set, and how many classes are in the mean.
+    pub fn figures(&self) -> [(&'static str, f64); 2] {
+        let rows = self.held.len() as f64;
+        let held = self.held.iter().filter(|held| **held).count() as f64;
+        [("coverage", held / rows), ("set-size", self.sizes.iter().sum::<usize>() as f64 / rows)]
+    }
+}
+
+/// A number for an axis.
+pub fn short(number: f64) -> String {
+    match number.abs() {
+        0.0 => "0".to_string(),
+        n if !(1e-3..1e9).contains(&n) => format!("{number:.1e}"),
+        n if n >= 1e4 => figure(number),
+        _ => {
+            let text = format!("{number:.4}");
+            text.trim_end_matches('0').trim_end_matches('.').to_string()
+        }
+    }
+}
+
+/// A number as people write it: large ones whole with their thousands apart, small ones to four places that count.
+pub fn figure(number: f64) -> String {
+    let size = number.abs();
+    let places = match size {
+        _ if size >= 1e15 || (size < 1e-4 && size > 0.0) => return format!("{number:.4e}"),
+        _ if size >= 1e4 => 0,
+        _ if size >= 100.0 => 2,
+        _ => 4,
+    };
+    let text = format!("{number:.places$}");
+    let digits = text.find('.').unwrap_or(text.len());
+    let sign = usize::from(text.starts_with('-'));
+    let (whole, rest) = text.split_at(digits);
+    let mut apart = String::with_capacity(text.len() + 5);
+    for (at, letter) in whole.chars().enumerate() {
+        if at > sign && (digits - at).is_multiple_of(3) && size >= 1e4 {
+            apart.push(',');
+        }
+        apart.push(letter);
+    }
+    apart + rest
 }

@@ -21,12 +21,21 @@ pub struct Importances {
     /// Whether less of it is better.
     pub is_loss: bool,
     /// Columns and how much it falls (a loss: rises), the most first.
-    pub drops: Vec<(String, f64)>,
+    pub drops: Vec<ColumnDrop>,
     /// How many columns there are, of which some may not have been measured for lack of time.
     pub columns: usize,
     /// How often each was shuffled, and among how many rows.
     pub shuffles: usize,
     pub rows: usize,
+}
+
+/// How much a figure falls without a column.
+pub struct ColumnDrop {
+    pub column: String,
+    /// In the mean of the shuffles,
+    pub drop: f64,
+    /// and the standard error of that; nothing of a single shuffle.
+    pub error: Option<f64>,
 }
 
 /// A column and the places of its inputs.
@@ -90,12 +99,14 @@ impl Importances {
             if began.elapsed() >= limit {
                 break;
             }
-            let mut sum = 0.0;
+            let mut falls = Vec::with_capacity(shuffles);
             for shuffle in 0..shuffles {
-                sum += before - figures(shuffled(x, width, &places, shuffle as u64))?.1;
+                falls.push(before - figures(shuffled(x, width, &places, shuffle as u64))?.1);
             }
-            let fall = sum / shuffles as f64;
-            drops.push((name, if is_loss { -fall } else { fall }));
+            let fall = falls.iter().sum::<f64>() / shuffles as f64;
+            let squares: f64 = falls.iter().map(|own| (own - fall) * (own - fall)).sum();
+            let error = (shuffles > 1).then(|| (squares / (shuffles - 1) as f64 / shuffles as f64).sqrt());
+            drops.push(ColumnDrop { column: name, drop: if is_loss { -fall } else { fall }, error });
             if said.elapsed() >= SAID {
                 said = Instant::now();
                 say(&format!("importances of {} of {}", drops.len(), counted(columns, "column")));
@@ -108,14 +119,19 @@ impl Importances {
                 counted(columns, "column")
             ));
         }
-        drops.sort_by(|a, b| b.1.total_cmp(&a.1));
+        drops.sort_by(|a, b| b.drop.total_cmp(&a.drop));
         Ok(Importances { figure, is_loss, drops, columns, shuffles, rows })
+    }
+
+    /// The columns, those that matter the most first.
+    pub fn names(&self) -> Vec<&str> {
+        self.drops.iter().map(|drop| drop.column.as_str()).collect()
     }
 
     /// As JSON: those that matter the most first.
     pub fn json(&self) -> Value {
         let change = if self.is_loss { "rise" } else { "drop" };
-        let each = |(column, drop): &(String, f64)| json!({ "column": column, change: drop });
+        let each = |ColumnDrop { column, drop, error }: &ColumnDrop| json!({ "column": column, change: drop, "error": error });
         json!({
             "figure": self.figure, "rows": self.rows, "shuffles": self.shuffles,
             "columns": self.columns, "measured": self.drops.iter().map(each).collect::<Vec<_>>(),

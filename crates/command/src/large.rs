@@ -65,8 +65,8 @@ impl LargeTable {
             "{}: as a table it would take about {}, more than the {} that a file may (--limit bytes=…); its prepared rows go to a file in {} \
              until the end (--frame FILE.kdf keeps them)",
             path.display(),
-            size(self.bytes),
-            size(limit()),
+            out::size(self.bytes),
+            out::size(limit()),
             folder.display(),
         ));
         let framing = framing.kind(ValueKind::F32).progress(LargeTable::progress(is_quiet));
@@ -84,12 +84,6 @@ impl LargeTable {
 /// What a file may take.
 fn limit() -> u64 {
     Limits::current().bytes
-}
-
-/// Bytes for people.
-fn size(bytes: u64) -> String {
-    let mebibytes = bytes as f64 / f64::from(1 << 20);
-    if mebibytes < 1000.0 { format!("{mebibytes:.1} MiB") } else { format!("{:.1} GiB", mebibytes / 1024.0) }
 }
 
 /// What came in by the standard input.

@@ -17,15 +17,19 @@
 
 mod base;
 mod bench;
+mod check;
 mod choices;
 mod data;
 mod devices;
 mod eval;
+mod explain;
 mod export;
 mod figures;
 mod folder;
+mod forecasts;
 mod import;
 mod importance;
+mod insight;
 mod inspect;
 mod large;
 mod measure;
@@ -114,7 +118,9 @@ fn command() -> Command {
         .subcommand(search::SearchFlags::augment_args(Command::new("search")))
         .subcommand(computes(eval::EvalFlags::augment_args(Command::new("eval"))))
         .subcommand(computes(predict::PredictFlags::augment_args(Command::new("predict")).visible_alias("run")))
+        .subcommand(computes(explain::ExplainFlags::augment_args(Command::new("explain"))))
         .subcommand(computes(inspect::InspectFlags::augment_args(Command::new("inspect"))))
+        .subcommand(computes(check::CheckFlags::augment_args(Command::new("check"))))
         .subcommand(runs::RunsFlags::augment_args(Command::new("runs")))
         .subcommand(computes(export::ExportFlags::augment_args(Command::new("export"))))
         .subcommand(computes(import::ImportFlags::augment_args(Command::new("import"))))
@@ -207,6 +213,8 @@ fn run() -> Result<ExitCode> {
         Some(("predict", matches)) => {
             return predict::run(predict::PredictFlags::from_arg_matches(matches)?);
         }
+        Some(("explain", matches)) => explain::run(explain::ExplainFlags::from_arg_matches(matches)?),
+        Some(("check", matches)) => return check::run(check::CheckFlags::from_arg_matches(matches)?),
         Some(("inspect", matches)) => inspect::run(inspect::InspectFlags::from_arg_matches(matches)?),
         Some(("runs", matches)) => runs::run(runs::RunsFlags::from_arg_matches(matches)?),
         Some(("export", matches)) => export::run(export::ExportFlags::from_arg_matches(matches)?),

@@ -3,15 +3,18 @@
 use std::ops::Range;
 
 use anyhow::{Result, bail};
-use kiln_learn::data::{Batch, Curve, Cut, Dataset, Unit};
+use kiln_learn::data::{Batch, Curve, Dataset, Unit};
 use kiln_learn::metrics::{Average, BinaryScores, Confusion, EntityScores, Numbers, are_of_entities};
-use kiln_learn::model::{About, PartMeaning, Task, TaskPart, Views, number_of};
+use kiln_learn::model::{About, ClassSets, PartMeaning, Task, TaskPart, Views, number_of};
 use kiln_learn::prelude::*;
 use kiln_learn::trainer::{Judged, mean_loss};
 use kiln_learn::{Model, Preparation};
 use serde_json::{Map, Value};
 
-use super::figures::{loss_of, of_labels, poisson_deviance, quadratic_kappa};
+use super::figures::{
+    InSets, PredictedNumbers, characters_of_a_piece, in_words_of_texts, loss_of, of_labels, poisson_deviance,
+    quadratic_kappa,
+};
 use super::out::counted;
 
 /// Windows of a text, or pairs, that are measured at once.
@@ -32,6 +35,8 @@ pub enum Of {
         names: Vec<String>,
         rows: Vec<Judged>,
         confusion: Confusion,
+        /// Where sets of classes are predicted.
+        in_sets: Option<InSets>,
     },
     Numbers(Vec<PredictedNumbers>),
     /// Several targets, some of which are classes.
@@ -44,33 +49,6 @@ pub struct MeasuredTarget {
     pub name: String,
     /// As it would be alone.
     pub measured: Measured,
-}
-
-/// One target's numbers, in its own unit.
-#[derive(Default)]
-pub struct PredictedNumbers {
-    pub name: String,
-    pub truth: Vec<f64>,
-    pub predicted: Vec<f64>,
-    /// The bounds of each row, where an interval is predicted.
-    pub bounds: Vec<[f64; 2]>,
-    /// The sum of the rows' losses, in the units that are learned in.
-    pub losses: f64,
-    /// Its figures alone.
-    pub figures: Vec<(&'static str, f64)>,
-}
-
-impl PredictedNumbers {
-    /// How far a row is off.
-    pub fn off(&self, row: usize) -> f64 {
-        (self.predicted[row] - self.truth[row]).abs()
-    }
-
-    /// How far a row is off, by how far rows are off in the mean.
-    pub fn off_by_mean(&self, row: usize) -> f64 {
-        let mean = self.figures.iter().find(|(name, _)| *name == "mae").map_or(1.0, |(_, mean)| *mean);
-        self.off(row) / mean.max(f64::MIN_POSITIVE)
-    }
 }
 
 impl Measured {
@@ -91,7 +69,7 @@ impl Measured {
             }
             Task::Tags { names } => tags(names, model, set),
             Task::Classes { .. } | Task::Numbers { .. } | Task::Several { .. } => {
-                let (mut targets, held) = (SeenTarget::all(task), set.y().width());
+                let (mut targets, held) = (SeenTarget::all(task, &model.about().sets), set.y().width());
                 if held != targets.len() {
                     bail!(
                         "the model predicts {} for a row, and the data have {held}",
@@ -121,7 +99,7 @@ impl Measured {
     pub fn of_outputs(about: &About, set: &impl Dataset, outputs: &[f32]) -> Result<Measured> {
         /// Rows that are read at a time.
         const ROWS: usize = 4096;
-        let mut targets = SeenTarget::all(&about.task);
+        let mut targets = SeenTarget::all(&about.task, &about.sets);
         let width = outputs.len() / set.len().max(1);
         for (batch, outputs) in set.batches(ROWS).zip(outputs.chunks((ROWS * width).max(1))) {
             see(&mut targets, &batch?, outputs);
@@ -164,8 +142,8 @@ impl Measured {
     /// The same where the second of two classes is said above this probability.
     pub fn decided(self, threshold: f64) -> Result<Measured> {
         match self.of {
-            Of::Classes { names, rows, .. } if names.len() == 2 => {
-                classes(names, rows.into_iter().map(|row| row.decided(threshold)).collect())
+            Of::Classes { names, rows, in_sets, .. } if names.len() == 2 => {
+                classes(names, rows.into_iter().map(|row| row.decided(threshold)).collect(), in_sets)
             }
             of => Ok(Measured { of, ..self }),
         }
@@ -194,10 +172,20 @@ impl Measured {
     /// The rows of two classes that are no and yes.
     fn yes_or_no(&self) -> Option<(&[Judged], &Confusion)> {
         match &self.of {
-            Of::Classes { names, rows, confusion } if names.iter().eq(["no", "yes"]) => {
+            Of::Classes { names, rows, confusion, .. } if names.iter().eq(["no", "yes"]) => {
                 Some((rows, confusion))
             }
             Of::Classes { .. } | Of::Numbers(_) | Of::Several(_) | Of::Text => None,
+        }
+    }
+
+    /// How many rows it is of; of a text none.
+    pub fn rows(&self) -> usize {
+        match &self.of {
+            Of::Text => 0,
+            Of::Classes { rows, .. } => rows.len(),
+            Of::Numbers(each) => each.first().map_or(0, |own| own.truth.len()),
+            Of::Several(each) => each.first().map_or(0, |one| one.measured.rows()),
         }
     }
 
@@ -249,42 +237,33 @@ impl Measured {
     }
 }
 
-/// A loss of texts, in nats a piece, as perplexity and in bits a character, which says the same of models that cut texts in other pieces.
-pub fn in_words_of_texts(loss: f64, characters_of_a_piece: f64) -> [(String, f64); 2] {
-    let bits = loss / std::f64::consts::LN_2 / characters_of_a_piece;
-    [("perplexity".to_string(), libm::exp(loss)), ("bits-per-character".to_string(), bits)]
-}
-
-/// How many characters a piece has, in the mean of a set of texts that go on.
-pub fn characters_of_a_piece(preparation: &Preparation, set: &dyn Dataset) -> Result<f64> {
-    /// Rows whose pieces are put together at a time.
-    const ROWS: usize = 4096;
-    let tokens = match preparation {
-        Preparation::Text(text) if text.tokens.cut() != Cut::Characters => &text.tokens,
-        _ => return Ok(1.0),
-    };
-    let (mut pieces, mut characters) = (0, 0);
-    for batch in (&set).batches(ROWS) {
-        let batch = batch?;
-        let codes = (0..batch.y.len()).filter_map(|at| batch.y.get(at)).map(|code| code as u32);
-        let codes: Vec<u32> = codes.collect();
-        (pieces, characters) = (pieces + codes.len(), characters + tokens.decode(&codes).chars().count());
-    }
-    Ok(characters as f64 / pieces.max(1) as f64)
-}
-
 /// What is seen of one target, row by row.
 enum SeenTarget {
-    Classes { outputs: Range<usize>, names: Vec<String>, rows: Vec<Judged> },
-    Number { outputs: Range<usize>, unit: Unit, interval: Option<f64>, seen: PredictedNumbers },
+    Classes {
+        outputs: Range<usize>,
+        names: Vec<String>,
+        rows: Vec<Judged>,
+        sets: Option<ClassSets>,
+        in_sets: InSets,
+    },
+    Number {
+        outputs: Range<usize>,
+        unit: Unit,
+        interval: Option<f64>,
+        seen: PredictedNumbers,
+    },
 }
 
 impl SeenTarget {
-    fn all(task: &Task) -> Vec<SeenTarget> {
-        let one = |part: TaskPart| match part.meaning {
-            PartMeaning::Classes(names) => {
-                SeenTarget::Classes { outputs: part.outputs, names: names.to_vec(), rows: Vec::new() }
-            }
+    fn all(task: &Task, sets: &[Option<ClassSets>]) -> Vec<SeenTarget> {
+        let one = |(at, part): (usize, TaskPart)| match part.meaning {
+            PartMeaning::Classes(names) => SeenTarget::Classes {
+                outputs: part.outputs,
+                names: names.to_vec(),
+                rows: Vec::new(),
+                sets: sets.get(at).cloned().flatten(),
+                in_sets: InSets::default(),
+            },
             PartMeaning::Number { unit, interval } => SeenTarget::Number {
                 outputs: part.outputs,
                 unit,
@@ -292,7 +271,7 @@ impl SeenTarget {
                 seen: PredictedNumbers { name: part.name.to_string(), ..PredictedNumbers::default() },
             },
         };
-        task.parts().into_iter().map(one).collect()
+        task.parts().into_iter().enumerate().map(one).collect()
     }
 }
 
@@ -302,14 +281,14 @@ fn see(targets: &mut [SeenTarget], batch: &Batch, outputs: &[f32]) {
     for (at, target) in targets.iter_mut().enumerate() {
         let truth = (at..batch.y.len()).step_by(count).filter_map(|at| batch.y.get(at));
         match target {
-            SeenTarget::Classes { outputs: places, rows, .. } => {
-                // Alone it has all outputs, of which there may be a single one for two classes.
-                let own = |row: &'_ [f32]| if count == 1 { 0..row.len() } else { places.clone() };
-                let judged = outputs.chunks(width.max(1)).zip(truth);
-                rows.extend(
-                    judged
-                        .map(|(row, label)| Judged::new(row.get(own(row)).unwrap_or_default(), label as i64)),
-                );
+            SeenTarget::Classes { outputs: places, rows, sets, in_sets, .. } => {
+                for (row, label) in outputs.chunks(width.max(1)).zip(truth) {
+                    // Alone it has all outputs, of which there may be a single one for two classes.
+                    let own = if count == 1 { Some(row) } else { row.get(places.clone()) };
+                    let own = own.unwrap_or_default();
+                    rows.push(Judged::new(own, label as i64));
+                    sets.iter().for_each(|sets| in_sets.see(sets, own, label as usize));
+                }
             }
             SeenTarget::Number { outputs: places, unit, interval, seen } => {
                 for (row, truth) in outputs.chunks(width.max(1)).zip(truth) {
@@ -331,7 +310,9 @@ fn figures(task: &Task, targets: Vec<SeenTarget>) -> Result<Measured> {
     let (mut each, mut of_numbers) = (Vec::new(), Vec::new());
     for target in targets {
         match target {
-            SeenTarget::Classes { names, rows, .. } => each.push(classes(names, rows)?),
+            SeenTarget::Classes { names, rows, sets, in_sets, .. } => {
+                each.push(classes(names, rows, sets.map(|_| in_sets))?);
+            }
             SeenTarget::Number { unit, seen, .. } if is_mixed => {
                 each.push(numbers(vec![(seen, unit.curve)])?)
             }
@@ -386,7 +367,7 @@ fn tags(names: &[String], model: &Model, set: &dyn Dataset) -> Result<Measured> 
     if rows.is_empty() {
         bail!("no word of the data has a tag that the model knows");
     }
-    let measured = classes(names.to_vec(), rows)?;
+    let measured = classes(names.to_vec(), rows, None)?;
     let mut numbers = measured.numbers;
     if with_entities {
         let all = entities.all();
@@ -425,7 +406,7 @@ fn pairs_written(model: &Model, set: &dyn Dataset) -> Result<[(&'static str, f64
     Ok([("exact match", share(exact, set.len())), ("token accuracy", share(right, all))])
 }
 
-fn classes(names: Vec<String>, rows: Vec<Judged>) -> Result<Measured> {
+fn classes(names: Vec<String>, rows: Vec<Judged>, in_sets: Option<InSets>) -> Result<Measured> {
     let count = names.len().max(2);
     let mut confusion = Confusion::new(count);
     let labels: Vec<i64> = rows.iter().map(|row| row.label.into()).collect();
@@ -454,7 +435,8 @@ fn classes(names: Vec<String>, rows: Vec<Judged>) -> Result<Measured> {
     }
     let sure = scores(|row| (row.sure, row.is_right()))?;
     add("calibration-error", sure.calibration_error(10));
-    let of = Of::Classes { names, rows, confusion };
+    in_sets.iter().flat_map(InSets::figures).for_each(|(name, number)| add(name, number));
+    let of = Of::Classes { names, rows, confusion, in_sets };
     Ok(Measured { numbers, of, entities: EntityScores::default() })
 }
 

@@ -14,6 +14,25 @@ pub fn text(text: impl Display) -> Result<()> {
     written(&visible(&text.to_string())).context("the standard output can't be written")
 }
 
+/// Prints pieces of a text in a line, on a terminal each on a ground of its own: the redder the more above 0 it is, the bluer the more below, within
+/// ±1. Their own words command nothing there.
+pub fn painted(pieces: &[(String, f64)]) -> Result<()> {
+    let out = std::io::stdout();
+    if !out.is_terminal() || std::env::var_os("NO_COLOR").is_some_and(|value| !value.is_empty()) {
+        return line(pieces.iter().map(|(piece, _)| piece.as_str()).collect::<String>());
+    }
+    let ground = |(piece, strength): &(String, f64)| {
+        let shade = (strength.abs().clamp(0.0, 1.0) * 160.0) as u8;
+        let [red, green, blue] = if *strength > 0.0 { [40 + shade, 40, 40] } else { [40, 40, 40 + shade] };
+        format!("\u{1b}[48;2;{red};{green};{blue}m\u{1b}[38;2;240;240;240m{}\u{1b}[0m", visible(piece))
+    };
+    let mut out = out.lock();
+    let text: String = pieces.iter().map(ground).collect();
+    out.write_all(text.as_bytes())
+        .and_then(|()| out.write_all(b"\n"))
+        .context("the standard output can't be written")
+}
+
 /// Prints a line of a result.
 pub fn line(line: impl Display) -> Result<()> {
     text(format_args!("{line}\n"))
@@ -77,4 +96,10 @@ impl Write for RowWriter {
     fn flush(&mut self) -> std::io::Result<()> {
         self.out.flush()
     }
+}
+
+/// Bytes for people.
+pub fn size(bytes: u64) -> String {
+    let mebibytes = bytes as f64 / f64::from(1 << 20);
+    if mebibytes < 1000.0 { format!("{mebibytes:.1} MiB") } else { format!("{:.1} GiB", mebibytes / 1024.0) }
 }

@@ -78,11 +78,11 @@ pub use series::series;
 pub use set::Set;
 pub use split::{by_time, folds, folds_forward, fractions, grouped, grouped_folds, stratified};
 pub use table::{
-    Cell, CellFormat, Choices, Column, ColumnKind, Curve, DateFormat, DatePart, EncodedBlock, Encoding,
-    Feature, FeatureMatrix, FileFormat, FirstRows, Frame, FrameWriter, Framing, Impute, NumberFormat,
-    NumberTarget, OneTarget, RawBlock, RawCell, Reading, Row, RowEncoder, RowPlan, RowStream, RowTransform,
-    Scale, Table, TablePreparation, TableText, TargetColumn, TargetKind, TextEncoding, Treatment, Unit,
-    UnseenWords, Vocabulary,
+    Cell, CellFormat, Choices, Column, ColumnKind, Curve, DateFormat, DatePart, DateTime, EncodedBlock,
+    Encoding, Feature, FeatureMatrix, FileFormat, FirstRows, Frame, FrameWriter, Framing, Impute,
+    NumberFormat, NumberTarget, OneTarget, RawBlock, RawCell, Reading, Row, RowEncoder, RowPlan, RowStream,
+    RowTransform, Scale, Table, TablePreparation, TableText, TargetColumn, TargetKind, TextEncoding,
+    Treatment, Unit, UnseenWords, Vocabulary,
 };
 pub use text::{
     Cut, TaggedSentence, Tokens, Windows, conll, is_conll, labelled, read_conll, read_text, text_of,

@@ -31,6 +31,7 @@ pub mod dtype;
 pub mod error;
 pub mod eval;
 pub mod expr;
+pub mod frontier;
 pub mod grad;
 pub mod graph;
 mod handles;

@@ -4,8 +4,11 @@
 //! - [`trainer`]: the loop, what it writes and how it goes on; [`trainer::Trainer`] is the door.
 //! - [`model`]: a model's file: layers, weights, the preparation of its data, what it answers.
 //! - [`preparation`]: how raw data become a model's rows. [`Predictor`]: a model ready to be asked, from raw values to labels.
+//! - [`explain`]: why a model answers as it does.
+//! - [`calibration`]: how sure a model may be: probabilities, sets of classes and intervals that come true as often as they say.
+//! - [`drift`]: whether new rows are like those of a training.
 //! - [`generate`]: texts that go on, and how well a model foresees one.
-//! - [`trees`]: boosted trees, fitted at once.
+//! - [`trees`]: boosted trees, fitted at once. [`forecast`]: series, how often they step, what is to be beaten, and how it is measured.
 //! - [`weights`]: weights of other systems' files, by name. [`onnx`]: the same for whole networks, both ways.
 //! - [`selection`]: which of several ways to make a model is the best, by folds, and the blend of them.
 //! - [`presets`]: rows of layers that people ask for by name. [`store`]: numbers by name in a file with a checksum.
@@ -30,13 +33,19 @@
 #![forbid(unsafe_code)]
 #![cfg_attr(not(test), warn(clippy::disallowed_methods))]
 
+mod background;
+pub mod calibration;
 mod checksum;
+pub mod drift;
 mod embeddings;
 mod error;
+pub mod explain;
+pub mod forecast;
 pub mod generate;
 #[cfg(feature = "tokenizer")]
 pub mod hub;
 mod inputs;
+mod kept_rows;
 pub mod linear;
 pub mod lines;
 pub mod model;
@@ -72,7 +81,7 @@ pub use kiln_ir as ir;
 pub use kiln_map::{Exceeded, Limits, Resource};
 pub use kiln_nn::*;
 pub use model::Model;
-pub use predictor::{Prediction, Predictor, PreparedRows, TaggedWord};
+pub use predictor::{ForecastSteps, Prediction, Predictor, PreparedRows, TaggedWord};
 pub use preparation::Preparation;
 pub use registry::{default_device, device, devices};
 pub use terminal::Interrupt;

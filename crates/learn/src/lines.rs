@@ -7,7 +7,7 @@ use std::path::Path;
 use kiln_data::{Column, Table, Unit};
 use serde_json::{Map, Value, json};
 
-use crate::model::{NamedTask, PartMeaning, Task, TaskPart};
+use crate::model::{About, NamedTask, PartMeaning, Task, TaskPart};
 use crate::predictor::Prediction;
 
 /// What was predicted, as JSON has it.
@@ -69,23 +69,27 @@ pub fn best(answer: &Prediction, task: &Task, count: usize) -> String {
     }
     all.sort_by(|a, b| b.1.total_cmp(&a.1));
     let shown = all.iter().take(count.max(1)).map(|(name, p)| format!("{name} {:.2} %", 100.0 * p));
-    shown.collect::<Vec<_>>().join("  ")
+    let set = answer.set().map(|set| format!("  {{{}}}", set.collect::<Vec<_>>().join(", ")));
+    shown.collect::<Vec<_>>().join("  ") + &set.unwrap_or_default()
 }
 
 /// The names of the columns that are added to a table.
-pub fn header(task: &Task) -> Vec<String> {
+pub fn header(about: &About) -> Vec<String> {
     let mut names = Vec::new();
-    match task {
+    let has_set = |at: usize| about.sets.get(at).is_some_and(Option::is_some);
+    match &about.task {
         Task::Classes { names: classes } => {
             names.push("prediction".to_string());
             names.extend(classes.iter().map(|class| format!("p({class})")));
+            names.extend(has_set(0).then(|| "set".to_string()));
         }
         Task::Numbers { .. } | Task::Several { .. } => {
-            for TaskPart { name, meaning, .. } in task.parts() {
+            for (at, TaskPart { name, meaning, .. }) in about.task.parts().into_iter().enumerate() {
                 names.push(format!("predicted {name}"));
                 match meaning {
                     PartMeaning::Classes(classes) => {
                         names.extend(classes.iter().map(|class| format!("p({name}={class})")));
+                        names.extend(has_set(at).then(|| format!("set of {name}")));
                     }
                     PartMeaning::Number { interval: Some(_), .. } => {
                         names.extend([format!("{name}.low"), format!("{name}.high")]);
@@ -100,8 +104,8 @@ pub fn header(task: &Task) -> Vec<String> {
 }
 
 /// Writes the names of a table's columns and of those that are added.
-pub fn table_header(table: &Table, task: &Task, out: &mut impl Write) -> std::io::Result<()> {
-    let names = table.names().map(|name| quoted(name).into_owned()).chain(header(task));
+pub fn table_header(table: &Table, about: &About, out: &mut impl Write) -> std::io::Result<()> {
+    let names = table.names().map(|name| quoted(name).into_owned()).chain(header(about));
     writeln!(out, "{}", names.collect::<Vec<_>>().join(","))
 }
 
@@ -131,6 +135,10 @@ pub fn cells(answer: &Prediction, task: &Task, line: &mut impl Write) -> std::io
         write!(line, ",{}", quoted(class))?;
     }
     answer.probabilities().try_for_each(|(_, p)| write!(line, ",{p:.6}"))?;
+    if let Some(set) = answer.set() {
+        // As lists of labels are written.
+        write!(line, ",{}", quoted(&set.collect::<Vec<_>>().join(";")))?;
+    }
     let bounds = bounds(answer, task);
     for (at, number) in rounded(answer, task).enumerate() {
         write!(line, ",{number}")?;
@@ -157,11 +165,22 @@ pub fn object(file: Option<&Path>, answer: &Prediction, task: &Task, row: usize)
         object["input"] = file.display().to_string().into();
     }
     match answer {
-        Prediction::Classes { .. } => object["probabilities"] = probabilities(answer),
+        Prediction::Classes { .. } => {
+            object["probabilities"] = probabilities(answer);
+            if let Some(set) = answer.set() {
+                object["set"] = set.collect();
+            }
+        }
         Prediction::Several { .. } => {
             let classes = answer.targets().filter(|(_, said)| said.class().is_some());
             let each = classes.map(|(name, said)| (name.to_string(), probabilities(said)));
             object["probabilities"] = Value::Object(each.collect());
+            let sets =
+                answer.targets().filter_map(|(name, said)| Some((name.to_string(), said.set()?.collect())));
+            let sets: Map<_, _> = sets.collect();
+            if !sets.is_empty() {
+                object["set"] = Value::Object(sets);
+            }
             let numbers = each_target(answer, task).filter(|(_, said, _)| !said.all_bounds().is_empty());
             let each: Map<_, _> =
                 numbers.map(|(name, said, task)| (name.to_string(), interval(said, task))).collect();

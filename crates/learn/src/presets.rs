@@ -1,5 +1,7 @@
 //! Rows of layers that suit a kind of data, by name: one table, from which the command chooses and over which tests of models go.
 
+mod series;
+
 use kiln_map::nearest;
 
 use crate::{Error, Result};
@@ -56,13 +58,15 @@ pub enum Suits {
     Tagged,
     /// Pairs of texts.
     Pairs,
+    /// Series that are forecast.
+    Series,
 }
 
 /// Models that are no rows of layers before they are fitted; they suit tables.
 pub const FITTED: [&str; 1] = ["trees"];
 
 /// Every preset.
-pub const PRESETS: [Preset; 20] = [
+pub const PRESETS: [Preset; 24] = [
     Preset::new("linear", &[Suits::Tables, Suits::Images], |shape, _| flat(shape) + "dense"),
     Preset::new("mlp", &[Suits::Tables, Suits::Images], mlp),
     Preset::new("realmlp", &[Suits::Tables], |_, _| realmlp()).by(by_realmlp).with_waves("waves"),
@@ -103,6 +107,10 @@ pub const PRESETS: [Preset; 20] = [
         format!("embedding {pieces} 64 padded, gru 224, dense {pieces}, transpose")
     })
     .at(4e-3),
+    Preset::new("mlp", &[Suits::Series], |sizes, _| series::mlp(sizes)).by(series::recipe),
+    Preset::new("wavenet", &[Suits::Series], |sizes, _| series::wavenet(sizes)).by(series::recipe),
+    Preset::new("lstm", &[Suits::Series], |sizes, _| series::lstm(sizes)).by(series::recipe),
+    Preset::new("transformer", &[Suits::Series], |sizes, _| series::transformer(sizes)).by(series::recipe),
 ];
 
 impl Preset {
@@ -136,7 +144,7 @@ impl Preset {
     }
 }
 
-/// The layers of a preset for data of a kind: rows of this shape, and of texts so many pieces; the last may wait to be told how many outputs it
+/// The layers of a preset for data of a kind: rows of this shape (of series the numbers of the window, of the past, of steps and of each step), and of texts so many pieces; the last may wait to be told how many outputs it
 /// has.
 ///
 /// ```
@@ -183,6 +191,7 @@ impl Suits {
             Suits::Sorted => "texts with classes",
             Suits::Tagged => "sentences with tags",
             Suits::Pairs => "pairs of texts",
+            Suits::Series => "series",
         }
     }
 }
@@ -377,12 +386,32 @@ mod tests {
     }
 
     #[test]
+    fn presets_of_series_give_a_number_for_each_step() {
+        for preset in PRESETS.iter().filter(|preset| preset.suits.contains(&Suits::Series)) {
+            for [window, steps] in [[1, 1], [7, 3], [24, 6], [48, 28], [104, 12]] {
+                let model = made(preset.name, Suits::Series, &[window, window + 6, steps, 9], 0, steps);
+                let y = model.build([3, window + 6 + steps * 9]).unwrap();
+                assert_eq!(y.sizes(), [3, steps], "{} of {window}", preset.name);
+            }
+        }
+    }
+
+    #[test]
     fn a_preset_for_other_data_is_refused() {
-        let all = [Suits::Tables, Suits::Images, Suits::Texts, Suits::Sorted, Suits::Tagged, Suits::Pairs];
+        let all = [
+            Suits::Tables,
+            Suits::Images,
+            Suits::Texts,
+            Suits::Sorted,
+            Suits::Tagged,
+            Suits::Pairs,
+            Suits::Series,
+        ];
         for preset in &PRESETS {
             for data in all {
                 let suits = |other: &&Preset| other.name == preset.name && other.suits.contains(&data);
-                let found = layers(preset.name, data, &[3, 16, 16], 30);
+                let sizes: &[usize] = if data == Suits::Series { &[24, 30, 6, 9] } else { &[3, 16, 16] };
+                let found = layers(preset.name, data, sizes, 30);
                 assert_eq!(
                     found.is_ok(),
                     PRESETS.iter().any(|other| suits(&other)),

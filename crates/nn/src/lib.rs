@@ -17,7 +17,9 @@ pub mod tensor;
 
 mod budget;
 pub mod composite;
+pub mod depth;
 pub mod device;
+pub mod features;
 pub mod function;
 pub mod init;
 pub mod layers;
@@ -41,14 +43,15 @@ pub use kiln_ir::expr::ScanOptions;
 pub use kiln_ir::{DType, Data, Element, Error, ErrorKind, Result, Scalar, Shape};
 
 pub use device::{check_finite, default_device, device, devices, set_default_device, set_threads, threads};
+pub use features::Rest;
 pub use function::{Compiled, Function, Input, InputList};
 pub use init::{Fan, Init};
 pub use layers::{
     Activation, BatchNorm, Conv1d, Conv2d, Conv3d, ConvTranspose1d, ConvTranspose2d, ConvTranspose3d, Dense,
     Dropout, EmbedColumns, Embedding, Flatten, GroupNorm, Gru, InstanceNorm, Lambda, Layer, LayerNorm,
     LearnedScale, Lstm, MemberScales, MembersDense, MultiHeadAttention, OverTime, PRelu, Places, Pool,
-    PositionalEmbedding, RecurrentOptions, Reshape, RmsNorm, Rnn, TransformerBlock, TransformerOptions,
-    Transpose, Upsample, Waves,
+    PositionalEmbedding, RecurrentOptions, Reshape, RmsNorm, Rnn, RowSteps, Take, TransformerBlock,
+    TransformerOptions, Transpose, Upsample, Waves,
 };
 pub use loss::{CrossEntropyOptions, Reduction};
 pub use module::{Cache, Context, Module, TimeAxis, Visitor};

@@ -3,9 +3,10 @@
 use std::sync::Arc;
 use std::time::Instant;
 
-use kiln_learn::data::Picture;
+use kiln_learn::data::{Picture, Reading, Table};
 use kiln_learn::generate::GenerateOptions;
-use serde_json::Value;
+use kiln_learn::{ForecastSteps, Predictor, Preparation};
+use serde_json::{Map, Value, json};
 
 use crate::engine::{self, Engine, Speaks};
 use crate::generate::Speech;
@@ -65,6 +66,40 @@ impl<'s> Asking<'s> {
                 Err(Refusal::fault("the model is asked in another way"))
             }
         }
+    }
+}
+
+/// What comes next in the series of a table of CSV.
+fn foreseen(predictor: &Predictor, table: &[u8]) -> Result<Value, Refusal> {
+    let Preparation::Forecast(plan) = &predictor.model().about().preparation else {
+        return Err(Refusal::fault("the model foresees no series"));
+    };
+    let table = csv(&plan.reading(), table)?;
+    let series = |series: ForecastSteps| {
+        let key: Map<String, Value> =
+            plan.keys.iter().cloned().zip(series.key.into_iter().map(Value::from)).collect();
+        let step = |(at, (time, number)): (usize, (String, f64))| json!({ "time": time, "prediction": number, "interval": series.bounds.get(at) });
+        let steps = series.steps.into_iter().zip(series.numbers).enumerate().map(step).collect::<Vec<_>>();
+        json!({ "key": key, "steps": steps, "notes": series.notes })
+    };
+    let all: Vec<Value> = predictor.forecast(&table)?.into_iter().map(series).collect();
+    Ok(json!({ "predictions": all }))
+}
+
+/// A table of CSV. What is packed, or a workbook, is refused: it would ask for more than its bytes.
+pub fn csv(reading: &Reading, body: &[u8]) -> Result<Table, Refusal> {
+    let is_packed = body.starts_with(&[0x1f, 0x8b]) || body.starts_with(&[0x28, 0xb5, 0x2f, 0xfd]);
+    if is_packed
+        || body.iter().take(8).any(|byte| *byte < 9)
+        || body.starts_with(b"PAR1")
+        || body.starts_with(b"ARROW1")
+    {
+        return Err(Refusal::bad("the body is no CSV"));
+    }
+    let table = reading.read(body)?;
+    match table.len() > MOST_ROWS {
+        true => Err(Refusal::large(format!("{} rows are more than {MOST_ROWS} at once", table.len()))),
+        false => Ok(table),
     }
 }
 

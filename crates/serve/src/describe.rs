@@ -3,7 +3,7 @@
 use std::path::PathBuf;
 
 use kiln_learn::data::{Encoding, Feature, Scale};
-use kiln_learn::model::{PartMeaning, Task};
+use kiln_learn::model::{DataProfile, InputProfile, PartMeaning, Task};
 use kiln_learn::{Predictor, Preparation};
 use serde_json::{Map, Value, json};
 
@@ -58,6 +58,9 @@ impl Description {
             Engine::Reads(_) => {
                 (vec![tensor("text", "BYTES", &[-1])], vec![tensor("answer", "BYTES", &[-1])])
             }
+            Engine::Foresees(_) => {
+                (vec![tensor("table", "BYTES", &[1])], vec![tensor("answer", "BYTES", &[1])])
+            }
             Engine::Sees(_) => {
                 (vec![tensor("image", "BYTES", &[-1])], vec![tensor("answer", "BYTES", &[-1])])
             }
@@ -73,7 +76,9 @@ fn inputs(predictor: &Predictor, form: &mut Map<String, Value>) -> Vec<TensorAbo
     let about = predictor.model().about();
     match &about.preparation {
         Preparation::Table(plan) => {
-            let columns: Vec<Value> = plan.features().iter().map(field).collect();
+            let seen = |feature: &Feature| range(about.profile.as_ref()?, feature);
+            let columns: Vec<Value> =
+                plan.features().iter().map(|feature| field(feature, seen(feature))).collect();
             form.insert("columns".to_string(), columns.into());
             plan.features().iter().map(|feature| tensor(&feature.column, datatype(feature), &[-1])).collect()
         }
@@ -92,7 +97,7 @@ fn inputs(predictor: &Predictor, form: &mut Map<String, Value>) -> Vec<TensorAbo
             form.insert("column".to_string(), column.into());
             vec![tensor("text", "BYTES", &[-1])]
         }
-        Preparation::Unsaid | Preparation::Tags(_) | Preparation::Pairs(_) => {
+        Preparation::Unsaid | Preparation::Tags(_) | Preparation::Pairs(_) | Preparation::Forecast(_) => {
             let shape: Vec<i64> =
                 std::iter::once(-1).chain(about.input.shape.iter().map(|size| *size as i64)).collect();
             form.insert("numbers".to_string(), about.input.shape.iter().product::<usize>().into());
@@ -114,12 +119,12 @@ fn datatype(feature: &Feature) -> &'static str {
 }
 
 /// A column as a field of a form: what training showed of it.
-fn field(feature: &Feature) -> Value {
+fn field(feature: &Feature, seen: Option<[f64; 2]>) -> Value {
     let name = &feature.column;
     let choices = |words: &[String]| json!({ "name": name, "kind": "choice", "choices": words });
     match &feature.encoding {
         Encoding::Number { scale, fill, .. } => {
-            let [low, high] = usual(*scale);
+            let [low, high] = seen.unwrap_or_else(|| usual(*scale));
             json!({ "name": name, "kind": "number", "default": fill, "low": low, "high": high })
         }
         Encoding::Pair { words, .. } => choices(words),
@@ -129,14 +134,27 @@ fn field(feature: &Feature) -> Value {
     }
 }
 
+/// The least and the largest number of a column in training, where the model's file knows.
+fn range(profile: &DataProfile, feature: &Feature) -> Option<[f64; 2]> {
+    let Encoding::Number { scale, .. } = &feature.encoding else { return None };
+    let column = profile.columns.iter().find(|column| column.name == feature.column)?;
+    let InputProfile::Amounts { range, .. } = column.inputs.first()? else { return None };
+    let [low, high] = range.map(|input| unscaled(*scale, input.into()));
+    (low < high).then_some([low, high])
+}
+
+/// The number that became an input, in so many digits as inputs have.
+fn unscaled(scale: Scale, input: f64) -> f64 {
+    let input =
+        if scale.clip { input / (1.0 - (input / 3.0) * (input / 3.0)).max(1e-9).sqrt() } else { input };
+    let value = input / scale.factor + scale.shift;
+    let value = if scale.log { libm::expm1(value.abs()).copysign(value) } else { value };
+    format!("{value:.4e}").parse().unwrap_or(value)
+}
+
 /// The range in which most numbers of a column lay in training, by what they are scaled with: two of its widths to either side.
 fn usual(scale: Scale) -> [f64; 2] {
-    [-2.0, 2.0].map(|steps| {
-        let value = scale.shift + steps / scale.factor;
-        let value = if scale.log { libm::expm1(value.abs()).copysign(value) } else { value };
-        // Three digits are enough to begin with.
-        format!("{value:.2e}").parse().unwrap_or(value)
-    })
+    [-2.0, 2.0].map(|steps| unscaled(Scale { clip: false, ..scale }, steps))
 }
 
 /// What goes out of a model.

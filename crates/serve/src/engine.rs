@@ -24,6 +24,8 @@ pub enum ModelTakes {
     Texts,
     /// Texts that it goes on with.
     Prompts,
+    /// Series that it foresees.
+    Series,
 }
 
 impl ModelTakes {
@@ -34,6 +36,7 @@ impl ModelTakes {
             ModelTakes::Pictures => "pictures",
             ModelTakes::Texts => "texts",
             ModelTakes::Prompts => "prompts",
+            ModelTakes::Series => "series",
         }
     }
 }
@@ -173,6 +176,8 @@ pub enum Engine {
     Reads(Arc<dyn Reads>),
     /// Sees pictures.
     Sees(Arc<VisionModel>),
+    /// Foresees series.
+    Foresees(Predictor),
 }
 
 /// A model that was read: what takes it, what it takes, and what there is to say of it.
@@ -220,6 +225,7 @@ pub fn open(path: &Path, batching: BatchOptions, metrics: &Arc<ModelMetrics>) ->
         Preparation::Text(text) if text.columns.is_some() => (ModelTakes::Texts, true),
         Preparation::Text(_) => (ModelTakes::Prompts, false),
         Preparation::Tags(_) | Preparation::Pairs(_) => (ModelTakes::Texts, false),
+        Preparation::Forecast(_) => (ModelTakes::Series, false),
     };
     let engine = match &about.preparation {
         _ if in_batches => {
@@ -228,6 +234,7 @@ pub fn open(path: &Path, batching: BatchOptions, metrics: &Arc<ModelMetrics>) ->
         }
         Preparation::Tags(_) => Engine::Reads(Arc::new(Tags(predictor))),
         Preparation::Pairs(_) => Engine::Reads(Arc::new(Pairs(predictor))),
+        Preparation::Forecast(_) => Engine::Foresees(predictor),
         Preparation::Text(_) | Preparation::Unsaid | Preparation::Table(_) | Preparation::Images(_) => {
             Engine::Speaks(Arc::new(predictor))
         }

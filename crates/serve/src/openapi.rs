@@ -94,7 +94,7 @@ fn body(path: &str, models: &[(Arc<Served>, Vec<String>)]) -> Value {
     let mut content =
         json!({ "application/json": { "schema": { "anyOf": [one, { "type": "array", "items": one }] } } });
     let takes = |takes: ModelTakes| models.iter().any(|(served, _)| served.about.takes == takes);
-    if takes(ModelTakes::Rows) || takes(ModelTakes::Texts) {
+    if takes(ModelTakes::Rows) || takes(ModelTakes::Texts) || takes(ModelTakes::Series) {
         content["text/csv"] = json!({ "schema": { "type": "string" } });
     }
     if takes(ModelTakes::Pictures) {
@@ -139,6 +139,9 @@ fn schema(served: &Served) -> Value {
             "type": "array", "items": { "type": "integer", "minimum": 0, "maximum": 255 },
             "description": "The bytes of an image as numbers, channel by channel.",
         }),
+        ModelTakes::Series => {
+            json!({ "type": "string", "description": "A table of CSV with the series so far." })
+        }
         ModelTakes::Rows => {
             let columns = served.about.form.get("columns").and_then(Value::as_array);
             let Some(columns) = columns else {

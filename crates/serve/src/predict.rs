@@ -6,7 +6,7 @@ use kiln_learn::{Prediction, Predictor, Preparation, PreparedRows, lines};
 use serde_json::{Value, json};
 
 use crate::answer::{HttpAnswer, content, json as answer};
-use crate::asking::{Asking, MOST_ROWS, text};
+use crate::asking::{Asking, MOST_ROWS, csv, text};
 use crate::batch::{Batcher, Coming};
 use crate::body::Whole;
 use crate::engine::{Engine, object};
@@ -101,11 +101,14 @@ pub async fn predict<'s>(
         }
         (Engine::Reads(_), Content::Text) => one(asking, served, body.bytes.into()).await,
         (Engine::Reads(_), Content::Json) => of_texts(asking, served, &Json::read(&body.bytes)?).await,
+        (Engine::Foresees(_), Content::Csv) => one(asking, served, body.bytes.into()).await,
         (Engine::Sees(_), Content::Picture) => one(asking, served, body.bytes.into()).await,
-        (Engine::Speaks(_) | Engine::Reads(_) | Engine::Sees(_), _) => Err(Refusal::kind(format!(
-            "the model takes {}, and this is something else",
-            served.about.takes.name()
-        ))),
+        (Engine::Speaks(_) | Engine::Reads(_) | Engine::Sees(_) | Engine::Foresees(_), _) => {
+            Err(Refusal::kind(format!(
+                "the model takes {}, and this is something else",
+                served.about.takes.name()
+            )))
+        }
     }
 }
 
@@ -207,22 +210,12 @@ async fn of_csv(
     headers: &HeaderMap,
     body: &[u8],
 ) -> Result<HttpAnswer, Refusal> {
-    // What is packed, or a workbook, would ask for more than its bytes.
-    if body.iter().take(8).any(|byte| *byte < 9)
-        || body.starts_with(&[0x1f, 0x8b])
-        || body.starts_with(&[0x28, 0xb5])
-    {
-        return Err(Refusal::bad("the body is no CSV"));
-    }
     let coming = batcher.coming();
     let predictor = batcher.predictor();
     let (table, prepared) = aside(body.len(), || {
-        let table = predictor.model().about().reading()?.read(body)?;
-        if table.len() > MOST_ROWS {
-            return Err(Refusal::large(format!("{} rows are more than {MOST_ROWS} at once", table.len())));
-        }
+        let table = csv(&predictor.model().about().reading()?, body)?;
         let prepared = predictor.prepare_table(&table)?;
-        Ok((table, prepared))
+        Ok::<_, Refusal>((table, prepared))
     })?;
     let wants_csv = headers.get("accept").is_some_and(|kinds| kinds.as_bytes().starts_with(b"text/csv"));
     if !wants_csv {
@@ -230,7 +223,7 @@ async fn of_csv(
     }
     let said: Vec<Prediction> = batcher.predict(prepared, coming, asking.deadline).await?;
     let mut text = Vec::new();
-    let written = lines::table_header(&table, predictor.task(), &mut text)
+    let written = lines::table_header(&table, predictor.model().about(), &mut text)
         .and_then(|()| lines::table_rows(&table, &said, predictor.task(), &mut text));
     written.map_err(|error| Refusal::fault(error.to_string()))?;
     Ok(content(StatusCode::OK, "text/csv; charset=utf-8", text))

@@ -12,6 +12,7 @@ use anyhow::{Context as _, Result, bail};
 use clap::{Args, ValueEnum};
 use kiln_learn::data::{Curve, Unit};
 use kiln_learn::data::{Frame, read_text};
+use kiln_learn::forecast::ForecastPreparation;
 use kiln_learn::hub;
 use kiln_learn::model::{NETWORK, PartMeaning, Task, listed};
 use kiln_learn::prelude::*;
@@ -180,6 +181,8 @@ fn model(model: &Model, batch: usize) -> Result<String> {
         Task::Text { pieces } => {
             writeln!(text, "tells     what comes next, of {} of text", counted(*pieces, "piece"))?
         }
+        // A line for each step would say the same as often.
+        Task::Numbers { .. } if about.preparation.forecast().is_some() => {}
         Task::Numbers { .. } | Task::Several { .. } => {
             for part in about.task.parts() {
                 match part.meaning {
@@ -194,9 +197,26 @@ fn model(model: &Model, batch: usize) -> Result<String> {
             }
         }
     }
+    for sets in about.sets.iter().flatten() {
+        let (share, kind, rows) = (100.0 * sets.coverage, sets.kind.name(), counted(sets.rows, "row"));
+        writeln!(
+            text,
+            "sets      of classes that hold the right one of {share:.4} % of all ({kind}, by {rows} held out)"
+        )?;
+    }
+    if let Some(plan) = about.preparation.forecast() {
+        text += &forecasts(plan);
+    }
     if let Some(plan) = about.preparation.table() {
         let columns: Vec<String> = plan.groups().into_iter().map(|(name, _)| name).collect();
         writeln!(text, "columns   {}", columns.join(", "))?;
+    }
+    if let Some(kept) = &about.kept_rows {
+        let kept = out::counted(kept.len(), "row");
+        writeln!(
+            text,
+            "keeps     {kept} of the training with their answers (--keep-neighbours); whoever has the file can read them"
+        )?;
     }
     if about.layers == NETWORK {
         // A summary has one row for all of it; these are the names that patterns are held against.
@@ -205,10 +225,48 @@ fn model(model: &Model, batch: usize) -> Result<String> {
         }
     }
     text += &forest::lines(model)?;
-    let own = about.training.iter().filter(|(name, _)| !["gains", "chosen"].contains(&name.as_str()));
+    let own = about
+        .training
+        .iter()
+        .filter(|(name, _)| !["gains", "chosen", "calibration"].contains(&name.as_str()));
     let trained: Vec<String> = own.map(|(name, value)| format!("{name} {value}")).collect();
     writeln!(text, "trained   {}", trained.join("  "))?;
     Ok(text)
+}
+
+/// What a model forecasts, and of what.
+fn forecasts(plan: &ForecastPreparation) -> String {
+    let mut text = format!(
+        "forecasts {} of {}, {} by {}\n",
+        counted(plan.horizon, "step"),
+        plan.target,
+        plan.frequency,
+        plan.time
+    );
+    if !plan.keys.is_empty() {
+        text += &format!("series    by {}\n", plan.keys.join(", "));
+    }
+    text += &format!("sees      {} of the past\n", counted(plan.window, "step"));
+    if plan.period() > 1 {
+        text += &format!("seasons   {} long\n", steps_of(&plan.periods));
+    }
+    let told: Vec<&str> = plan.calendar.iter().map(|part| part.name()).chain(plan.known_columns()).collect();
+    if !told.is_empty() {
+        text += &format!("is told   {}\n", told.join(", "));
+    }
+    if plan.log {
+        text += "learns    by logarithms\n";
+    }
+    if let Some(bands) = &plan.bands {
+        text += &format!("bounds    {:.4} % of values lie between them\n", 100.0 * bands.interval)
+            .replace(".0000", "");
+    }
+    text
+}
+
+/// Lengths of seasons.
+fn steps_of(periods: &[usize]) -> String {
+    periods.iter().map(|period| counted(*period, "step")).collect::<Vec<_>>().join(", ")
 }
 
 fn shape_text(shape: &[usize]) -> String {

@@ -1,5 +1,6 @@
 //! `kiln predict`: what a model says of new data.
 
+mod forecasts;
 mod generate;
 mod masked;
 mod pairs;
@@ -17,7 +18,7 @@ use clap::Args;
 use kiln_learn::hub::{self, EncoderModel, HubModel, TextNetwork};
 use kiln_learn::models::EncoderHead;
 use kiln_learn::preparation::TextPreparation;
-use kiln_learn::{Predictor, Preparation, lines};
+use kiln_learn::{Predictor, Preparation};
 
 use self::generate::GenerateFlags;
 use self::masked::print_masked;
@@ -25,6 +26,8 @@ use self::texts::{GivenText, TextFlags, is_text, print_predictions};
 use super::out;
 use super::reading::ReadingFlags;
 use super::rows;
+pub use kiln_learn::lines;
+pub use kiln_learn::lines::task as task_of;
 
 /// Predict with a trained model
 ///
@@ -130,6 +133,10 @@ pub fn run(flags: PredictFlags) -> Result<ExitCode> {
         return Ok(ExitCode::SUCCESS);
     }
     let tells_texts_apart = matches!(&about.preparation, Preparation::Text(text) if text.columns.is_some());
+    if let Preparation::Forecast(plan) = &about.preparation {
+        flags.given.check_none()?;
+        return forecasts::run(&predictor, plan, &flags.inputs, flags.json).map(|()| ExitCode::SUCCESS);
+    }
     if matches!(about.preparation, Preparation::Tags(_)) {
         let texts = flags.given.texts();
         return tags::run(&predictor, texts, &flags.inputs, flags.json).map(|()| ExitCode::SUCCESS);
@@ -184,7 +191,7 @@ pub fn run(flags: PredictFlags) -> Result<ExitCode> {
         }
     }
     if let (Some(table), false) = (&questions.table, flags.json) {
-        lines::table_header(table, &about.task, &mut out)?;
+        lines::table_header(table, about, &mut out)?;
         lines::table_rows(table, &answers, &about.task, &mut out)?;
     }
     out.flush()?;

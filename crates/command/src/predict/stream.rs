@@ -54,7 +54,7 @@ pub(super) fn predict(predictor: &Predictor, inputs: &[PathBuf], json: bool) -> 
     let mut out = out::RowWriter::new();
     if !json {
         let names = names.iter().map(|name| quoted(name).into_owned());
-        writeln!(out, "{}", names.chain(header(&about.task)).collect::<Vec<_>>().join(","))?;
+        writeln!(out, "{}", names.chain(header(about)).collect::<Vec<_>>().join(","))?;
     }
     let model = StreamModel { predictor, encoder, task: &about.task, json };
     let (rows, unseen) = model.all(stream, &mut out)?;
@@ -82,7 +82,7 @@ fn by_parts(
     });
     let mut out = out::RowWriter::new();
     if !json {
-        table_header(&large.first, &about.task, &mut out)?;
+        table_header(&large.first, about, &mut out)?;
     }
     let (mut rows, mut notes) = (0, BTreeSet::new());
     let mut fault = None;

@@ -1,6 +1,7 @@
 //! Charts: lines, points and bars over two axes, laid out once and drawn as SVG, whose colours are variables of the page they stand in, so
 //! that they suit light and dark, or as pixels.
 
+use crate::figures::short;
 use kiln_learn::data::ImageSize;
 
 use super::drawing::{ChartShape, DotStyle, Drawing, PathStroke, TextAnchor, TextStyle, svg};
@@ -291,44 +292,10 @@ fn ticks(least: f64, most: f64) -> Vec<f64> {
         .collect()
 }
 
-/// A number for an axis.
-fn short(number: f64) -> String {
-    match number.abs() {
-        0.0 => "0".to_string(),
-        n if !(1e-3..1e9).contains(&n) => format!("{number:.1e}"),
-        n if n >= 1e4 => figure(number),
-        _ => {
-            let text = format!("{number:.4}");
-            text.trim_end_matches('0').trim_end_matches('.').to_string()
-        }
-    }
-}
-
-/// A number as people write it: large ones whole with their thousands apart, small ones to four places that count.
-pub fn figure(number: f64) -> String {
-    let size = number.abs();
-    let places = match size {
-        _ if size >= 1e15 || (size < 1e-4 && size > 0.0) => return format!("{number:.4e}"),
-        _ if size >= 1e4 => 0,
-        _ if size >= 100.0 => 2,
-        _ => 4,
-    };
-    let text = format!("{number:.places$}");
-    let digits = text.find('.').unwrap_or(text.len());
-    let sign = usize::from(text.starts_with('-'));
-    let (whole, rest) = text.split_at(digits);
-    let mut apart = String::with_capacity(text.len() + 5);
-    for (at, letter) in whole.chars().enumerate() {
-        if at > sign && (digits - at).is_multiple_of(3) && size >= 1e4 {
-            apart.push(',');
-        }
-        apart.push(letter);
-    }
-    apart + rest
-}
-
 #[cfg(test)]
 mod tests {
+    use crate::figures::figure;
+
     use super::*;
 
     #[test]

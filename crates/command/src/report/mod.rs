@@ -1,7 +1,9 @@
 //! The report of a run: one page that needs nothing else, with curves, figures, mistakes and settings; and its charts as files.
 
 mod chart;
-mod drawing;
+pub mod drawing;
+pub mod forecast;
+mod insight;
 mod predictions;
 mod raster;
 mod tables;
@@ -11,11 +13,13 @@ use std::path::Path;
 
 use anyhow::Result;
 use kiln_learn::data::{Dataset, ImageSize, Table, TablePreparation, encode_png};
+use kiln_learn::explain::KeptRows;
 use kiln_learn::metrics::History;
 use kiln_learn::selection::Leaderboard;
 
 use super::folder::Folder;
 use super::importance::Importances;
+use super::insight::Insight;
 use super::measure::{Measured, Of};
 use super::out::counted;
 use chart::{COLOURS, Chart, STYLE, Series};
@@ -36,6 +40,12 @@ pub struct Told<'a> {
     pub config: String,
     pub environment: String,
     pub importances: Option<&'a Importances>,
+    /// How far it may be trusted.
+    pub insight: Option<&'a Insight>,
+    /// How many rows the three parts have.
+    pub rows: [usize; 3],
+    /// The columns that it takes.
+    pub columns: Vec<String>,
     /// What models were chosen by, where there were several.
     pub board: Option<&'a Leaderboard>,
     /// What a model that goes on with texts said, with the epoch after which it did.
@@ -50,6 +60,8 @@ pub enum Shows {
         /// The rows of the test part.
         rows: Vec<usize>,
         plan: Box<TablePreparation>,
+        /// Rows of the training that the model's file is to keep.
+        kept: Option<Box<KeptRows>>,
     },
     /// Words, each with those around it.
     Words(Vec<String>),
@@ -76,6 +88,7 @@ pub fn write(told: &Told, folder: &Folder) -> Result<()> {
     if let Some(measured) = measured {
         charts.extend(predictions::charts(measured));
     }
+    charts.extend(told.insight.map_or(Vec::new(), |insight| insight::charts(&insight.dependences)));
     folder.make("plots")?;
     for chart in &charts {
         let name = chart.title.to_lowercase().replace(|c: char| !c.is_alphanumeric(), "-");
@@ -132,16 +145,31 @@ fn page(told: &Told, charts: &[Chart], measured: Option<&Measured>) -> Result<St
             html += &tables::importances(importances)?;
         }
     }
+    if let Some(insight) = told.insight {
+        html += &insight::sections(insight)?;
+    }
+    html += &insight::card(told, measured)?;
+    html += &ending(told.layers, told.parameters, told.seconds, (&told.config, &told.environment))?;
+    Ok(html)
+}
+
+/// The end of a page: the model, and what repeats the run.
+fn ending(
+    layers: &str,
+    parameters: usize,
+    seconds: f64,
+    (config, environment): (&str, &str),
+) -> Result<String> {
+    let mut html = String::new();
     writeln!(
         html,
-        "<section id=\"model\"><h2>Model</h2><p>{}, trained in {:.1} s.</p><pre>{}</pre></section>\
+        "<section id=\"model\"><h2>Model</h2><p>{}, trained in {seconds:.1} s.</p><pre>{}</pre></section>\
          <section id=\"config\"><h2>Settings</h2><pre>{}</pre><details><summary>Environment</summary><pre>{}</pre></details></section>\
          <footer>made by kiln {}</footer></main></body></html>",
-        counted(told.parameters, "parameter"),
-        told.seconds,
-        escape(&told.layers.replace(", ", "\n")),
-        escape(&told.config),
-        escape(&told.environment),
+        counted(parameters, "parameter"),
+        escape(&layers.replace(", ", "\n")),
+        escape(config),
+        escape(environment),
         env!("CARGO_PKG_VERSION")
     )?;
     Ok(html)
@@ -207,7 +235,7 @@ th{font-weight:600}.matrix td{text-align:center;min-width:2.6rem}.wrong{display:
 .samples dl{flex:1 1 0;overflow:auto;margin:.4rem 0 0;display:grid;grid-template-columns:max-content 1fr;gap:.3rem .8rem;align-content:start;font-size:.85rem}\
 .samples dt{color:var(--soft);text-align:right;font-variant-numeric:tabular-nums}.samples dd{margin:0;white-space:pre-wrap;overflow-wrap:anywhere;font-family:ui-monospace,monospace}\
 .board th:first-child{text-align:left}.dots{width:260px;height:18px;display:inline-block;vertical-align:middle}.dots circle{fill:var(--c0);opacity:.55}.dots path{stroke:var(--ink);stroke-width:2}\
-.bar{display:inline-block;height:.8em;background:var(--c0);border-radius:2px;vertical-align:middle}footer{margin:2.5rem 0 1rem;color:var(--soft);font-size:.85rem}";
+.bar{display:inline-block;height:.8em;background:var(--c0);border-radius:2px;vertical-align:middle}.card{display:grid;grid-template-columns:max-content 1fr;gap:.3rem 1rem}.card dt{font-weight:600}.card dd{margin:0}.blank{display:block;border-bottom:1px solid var(--line);height:1.4em}footer{margin:2.5rem 0 1rem;color:var(--soft);font-size:.85rem}";
 
 /// A metric's name as a title; one of a target starts with the target's name, which stays as it is.
 fn titled(name: &str) -> String {

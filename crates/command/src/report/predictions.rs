@@ -3,7 +3,8 @@
 use kiln_learn::trainer::Judged;
 
 use super::chart::{Chart, Mark, Series};
-use crate::measure::{Measured, Of, PredictedNumbers};
+use crate::figures::PredictedNumbers;
+use crate::measure::{Measured, Of};
 
 /// The charts of a part.
 pub(super) fn charts(measured: &Measured) -> Vec<Chart> {

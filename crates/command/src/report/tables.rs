@@ -7,10 +7,10 @@ use kiln_learn::data::{Batch, encode_png};
 use kiln_learn::metrics::Confusion;
 use kiln_learn::selection::Leaderboard;
 
-use super::chart::figure;
 use super::drawing::escape;
 use super::{Shows, Told};
-use crate::importance::Importances;
+use crate::figures::figure;
+use crate::importance::{ColumnDrop, Importances};
 use crate::measure::{Measured, MeasuredTarget, Of};
 use crate::out::counted;
 
@@ -158,7 +158,7 @@ pub(super) fn mistakes(told: &Told, measured: &Measured) -> Result<String> {
     }
     // How wrong each is, and its row.
     let wrong = |row: usize| wrongness(&measured.of, row).map(|wrong| (wrong, row));
-    let mut worst: Vec<(f64, usize)> = (0..rows(&measured.of)).filter_map(wrong).collect();
+    let mut worst: Vec<(f64, usize)> = (0..measured.rows()).filter_map(wrong).collect();
     worst.sort_by(|a, b| b.0.total_cmp(&a.0).then(a.1.cmp(&b.1)));
     worst.truncate(SHOWN);
     let says = |row: usize| said(&measured.of, row);
@@ -185,7 +185,7 @@ pub(super) fn mistakes(told: &Told, measured: &Measured) -> Result<String> {
         }
         Shows::Table { table, rows, .. } => {
             let matter = told.importances.map_or(&[][..], |importances| &importances.drops);
-            let matters = |name: &str| matter.iter().take(MOST).any(|(column, _)| column == name);
+            let matters = |name: &str| matter.iter().take(MOST).any(|drop| drop.column == name);
             let all = table.columns().len();
             let columns = table.columns().iter().filter(|column| all <= 2 * MOST || matters(column.name()));
             let columns: Vec<_> = columns.collect();
@@ -228,7 +228,7 @@ pub(super) fn importances(importances: &Importances) -> Result<String> {
     let falls = if *is_loss { "rises" } else { "falls" };
     let mut html = format!(
         "<section id=\"importance\"><h2>What the model looks at</h2><p>How much {} {falls} on {} of the test part where a column is \
-         shuffled among them (mean of {shuffles}).</p>",
+         shuffled among them (mean of {shuffles}, with its standard error).</p>",
         escape(figure),
         counted(*rows, "row")
     );
@@ -244,27 +244,18 @@ pub(super) fn importances(importances: &Importances) -> Result<String> {
         write!(html, "<p>The {MOST} that matter the most; result.json has all.</p>")?;
     }
     let shown = if drops.len() > 2 * MOST { MOST } else { drops.len() };
-    let most = drops.first().map_or(1.0, |(_, drop)| drop.max(1e-9));
+    let most = drops.first().map_or(1.0, |first| first.drop.max(1e-9));
     html += "<div class=\"scroll\"><table>";
-    for (name, drop) in &drops[..shown] {
+    for ColumnDrop { column, drop, error } in &drops[..shown] {
         let bar = (160.0 * drop / most).max(0.0);
+        let error = error.map_or(String::new(), |error| format!("± {error:.4}"));
         write!(
             html,
-            "<tr><th>{}</th><td>{drop:+.4}</td><td style=\"text-align:left\"><span class=\"bar\" style=\"width:{bar:.0}px\"></span></td></tr>",
-            escape(name)
+            "<tr><th>{}</th><td>{drop:+.4}</td><td>{error}</td><td style=\"text-align:left\"><span class=\"bar\" style=\"width:{bar:.0}px\"></span></td></tr>",
+            escape(column)
         )?;
     }
     Ok(html + "</table></div></section>")
-}
-
-/// How many rows were looked at.
-fn rows(of: &Of) -> usize {
-    match of {
-        Of::Text => 0,
-        Of::Classes { rows, .. } => rows.len(),
-        Of::Numbers(each) => each.first().map_or(0, |own| own.truth.len()),
-        Of::Several(each) => each.first().map_or(0, |one| rows(&one.measured.of)),
-    }
 }
 
 /// How wrong a model is of a row: how sure it was of another class, how far a number is off. Of several targets numbers count by how much more

@@ -1,4 +1,5 @@
 //! What a training can be told, as one table: each line is a flag of `kiln train` and a key of its TOML file.
+//! Long: the table has a line for each setting, and stands in one place.
 
 mod value;
 
@@ -9,7 +10,7 @@ use clap::{Arg, ArgAction, ArgMatches, Command, value_parser};
 use kiln_map::nearest;
 
 use self::value::SettingValue;
-pub use self::value::{Amount, Count, Rate, Seconds, Seed, Share, Threads, Whole};
+pub use self::value::{Amount, Count, Rate, Seconds, Seed, Share, Threads, Whole, seconds};
 
 /// A line of the table.
 pub struct SettingKey {
@@ -96,7 +97,14 @@ keys! {
         "frame" frame: PathBuf [NOTHING] = "FILE.kdf" "Turn a table larger than memory into a file of prepared rows once, and train from that";
         "images" images: String [ROWS] = "COLUMN" "The column of a table that holds paths of images, from the table's folder on";
         "group" group: String [ROWS] = "COLUMN" "Rows that are equal in this column (a patient, a speaker) stay in one part";
-        "time" time: String [ROWS] = "COLUMN" "Rows are cut in parts by this number or date: later ones are validated and tested with";
+        "time" time: String [ROWS] = "COLUMN" "Rows are cut in parts by this number or date: later ones are validated and tested with; of series the column of times";
+        "forecast" forecast: Count [ROWS] = "STEPS" "Forecast so many next steps of the --target, of one series or of several";
+        "series" series: String [ROWS] = "COLUMNS" "Columns that say which series a row is of, with commas between them [default: all rows are one series]";
+        "known" known: String [ROWS] = "COLUMNS" "Columns whose future is known when a forecast is made, such as prices and holidays, with commas between them";
+        "frequency" frequency: String [ROWS] = "HOW" "How often a series has a value: hourly, daily, weekdays, weekly, monthly, quarterly, yearly, every 15 minutes, steps of 1 [default: what the times show]";
+        "season" season: Count [ROWS] = "STEPS" "After how many steps a series repeats [default: what foretells best]";
+        "duplicates" duplicates: String [ROWS] = "HOW" "What several rows of one series and one step are: their mean, or their sum [default: mean]";
+        "gaps" gaps: String [ROWS] = "HOW" "What steps without a value are: missing, or zero [default: missing]";
         "test" test: PathBuf [ROWS] = "FILE" "Another table, to test with at the end; all rows of the first are trained on and validated with";
         "val" val: PathBuf [ROWS] = "FILE" "Another table, to validate with while training";
         "test-fraction" test_fraction: Share [ROWS] = "SHARE" "The share kept for the test at the end, where no test set comes with the data; 0 of a table keeps none [default: 0.2]";
@@ -127,10 +135,15 @@ keys! {
         "label-smoothing" label_smoothing: Amount [&["loss"]] = "SHARE" "How much of each label goes to all classes";
         "clip" clip: Amount [&["clip"]] = "NORM" "The most the norm of all gradients may be";
         "accumulate" accumulate: Count [&["accumulated batches"]] = "N" "Change the weights after every N batches only";
+        "layer-decay" layer_decay: Share [&["optimizer"]] = "SHARE" "Each layer's rate as a share of that of the layer behind it (discriminative rates), such as 0.8: what lies near the input changes less";
+        "unfreeze-every" unfreeze_every: Count [&["optimizer"]] = "N" "Train the last layer first; every N epochs the layer in front of those that are trained joins them (gradual unfreezing)";
         "ema" ema: Share [&["averages"]] = "DECAY" "Keep a moving average of the weights, and use it";
         "sampling" sampling: String [&["order of rows"]] = "WHICH" "shuffled; or balanced: each class drawn equally often";
         "class-weights" class_weights: String [&["class weights"]] = "WHICH" "balanced, or none";
         "threshold" threshold: String [NOTHING] = "HOW" "Of two classes, above which probability it is the second: a number such as 0.3, or the one that is best on the validation rows by f1 or balanced (balanced accuracy) [default: 0.5]";
+        "coverage" coverage: Share [NOTHING] = "SHARE" "Predict the set of classes that holds the right one for this share of all rows, such as 0.9, by rows that were held out; numbers have --interval";
+        "sets" sets: String [NOTHING] = "HOW" "Which classes are in a set: lac (the likely ones: the smallest sets), aps (the likeliest until they add up), or per-class (as many rows of each class are held) [default: lac]";
+        "calibrate" calibrate: String [NOTHING] = "HOW" "How probabilities and intervals are put right on rows that were held out: none, temperature, isotonic (two classes) or auto (what measurably helps) [default: auto of several models; else intervals alone]";
         "metric" metric: String [&["metrics"]] = "NAME" "The validation figure that says which epoch is the best, and is shown: loss, accuracy, f1, roc-auc, log-loss, …; of numbers r2, mae, rmse, … [default: loss]";
         "early-stop" early_stop: Whole [NOTHING] = "N" "End when validation is no better for N epochs; 0 never does";
         "refit" refit: bool [NOTHING] = "" "When the best epoch is known, train once more for as many epochs on all rows, validation included";
@@ -145,6 +158,7 @@ keys! {
         "out" out: PathBuf [NOTHING] = "DIR" "The folder of the run [default: a new one in runs/]";
         "checkpoint-dir" checkpoint_dir: PathBuf [NOTHING] = "DIR" "Where checkpoints go [default: checkpoints/ in the run's folder]";
         "checkpoint-every" checkpoint_every: String [NOTHING] = "HOW OFTEN" "\"2 epochs\" or \"500 steps\" [default: every epoch]";
+        "keep-neighbours" keep_neighbours: Count [NOTHING] = "N" "Keep at most so many rows of a table in the model's file, with their answers, for whoever has it to read: `kiln explain --neighbours` shows the nearest";
         "keep" keep: Whole [NOTHING] = "N" "How many checkpoints stay besides the last and the best [default: 0]";
         "log-csv" log_csv: PathBuf [NOTHING] = "FILE" "Another place for the table of epochs";
         "tensorboard" tensorboard: PathBuf [NOTHING] = "DIR" "Write events for TensorBoard";
@@ -153,11 +167,6 @@ keys! {
         "quiet" quiet: bool [NOTHING] = "" "Print the result and nothing else";
         "json" json: bool [NOTHING] = "" "Print JSON for programs, an object a line";
     }
-}
-
-/// A time as people write it: 90s, 10m.
-pub fn seconds(text: &str) -> Result<std::time::Duration, String> {
-    Seconds::read(text).map(|seconds| seconds.0)
 }
 
 /// The command `kiln train`, with a flag for each line of the table.
@@ -253,10 +262,11 @@ impl Settings {
 
     /// A setting that describes one model or how it is trained, if there is one: no others are tried beside it.
     pub fn one_model(&self) -> Option<&'static str> {
-        let of_any = ["monotone", "metric", "threshold", "time-limit", "seed", "device", "threads"];
+        let any = "monotone metric threshold coverage sets calibrate time-limit seed device threads";
         let of_run = ["checkpoint-dir", "checkpoint-every", "keep", "log-csv", "tensorboard"];
         let is_of_one = |key: &&SettingKey| {
-            let of_model = ["Model", "Training"].contains(&key.heading) && !of_any.contains(&key.name);
+            let is_of_any = any.split(' ').any(|name| name == key.name);
+            let of_model = ["Model", "Training"].contains(&key.heading) && !is_of_any;
             (of_model || of_run.contains(&key.name) || key.name == "frame") && (key.get)(self).is_some()
         };
         KEYS.iter().find(is_of_one).map(|key| key.name)
@@ -405,93 +415,4 @@ impl Settings {
 }
 
 #[cfg(test)]
-mod tests {
-    use std::time::Duration;
-
-    use super::*;
-
-    #[test]
-    fn flags_and_files_mean_the_same_and_come_back() {
-        let flags = [
-            "train",
-            "x.csv",
-            "--epochs",
-            "3",
-            "--lr",
-            "1e-3",
-            "--quiet",
-            "--time-limit",
-            "2m",
-            "--layers",
-            "dense 3, relu, dense",
-        ];
-        let matches = command(Command::new("train")).try_get_matches_from(flags).unwrap();
-        let settings = Settings::from_flags(&matches).unwrap();
-        let again = Settings::from_toml(&settings.to_toml()).unwrap();
-        assert_eq!(settings.to_toml(), again.to_toml());
-        assert_eq!(again.time_limit, Some(Seconds(Duration::from_secs(120))));
-        assert_eq!((again.epochs, again.lr, again.quiet), (Some(Whole(3)), Some(Rate(1e-3)), Some(true)));
-        let other = Settings::from_toml("epochs = 9\nseed = 4").unwrap();
-        let both = settings.or(&other);
-        assert_eq!((both.epochs, both.seed), (Some(Whole(3)), Some(Seed(4))));
-    }
-
-    #[test]
-    fn what_makes_no_sense_is_refused_with_line_and_mend() {
-        let error = |text: &str| format!("{:#}", Settings::from_toml(text).unwrap_err());
-        assert!(
-            error("seed = 1\nepoch = 3")
-                .contains("line 2: epoch is nothing that can be set; did you mean epochs?")
-        );
-        assert!(error("lr = -1").contains("above 0"));
-        assert!(error("epochs = \"many\"").contains("whole number"));
-        assert!(error("epochs 3").contains("line 1"));
-        assert!(error("[epochs]\nx = 1").contains("table"));
-        let bad = command(Command::new("train")).try_get_matches_from(["train", "--lr", "0"]);
-        assert!(bad.unwrap_err().to_string().contains("0.01"));
-    }
-
-    #[test]
-    fn damaged_files_are_errors_and_nothing_worse() {
-        let good = "data = \"größe.csv\"\nepochs = 3\nlr = 1e-3\nlayers = \"dense 3, relu\"\n[x]\n";
-        let pieces =
-            ["=", "\"", "\n", "é", "[[", "1e999", "-1", "{", "\\u0000", "nan", ".", "99999999999999999999"];
-        let letters: Vec<char> = good.chars().collect();
-        for case in 0..4000 {
-            let mut rng = kiln_learn::data::Rng::new(5).derive(case);
-            let mut text = letters.clone();
-            for _ in 0..1 + rng.below(4) {
-                let at = rng.below(text.len() + 1);
-                match rng.below(3) {
-                    0 => text.truncate(at),
-                    1 => drop(text.splice(at..at, pieces[rng.below(pieces.len())].chars())),
-                    _ => drop(text.drain(at..(at + rng.below(6)).min(text.len()))),
-                }
-            }
-            let text: String = text.into_iter().collect();
-            if let Ok(settings) = Settings::from_toml(&text) {
-                Settings::from_toml(&settings.to_toml()).unwrap();
-            }
-        }
-    }
-
-    #[test]
-    fn what_a_setting_changes_are_parts_of_a_training() {
-        for key in KEYS {
-            let unknown = key.changes.iter().find(|part| !kiln_learn::trainer::PARTS.contains(part));
-            assert_eq!(unknown, None, "{}", key.name);
-        }
-        let error = |allowed: &str| Settings::parts(&[allowed]).unwrap_err().to_string();
-        assert_eq!(Settings::parts(&["lr", "schedule"]).unwrap(), ["rate", "schedule"]);
-        assert!(error("epochs").contains("needn't be allowed"));
-        assert!(error("shedule").contains("did you mean schedule?"));
-    }
-
-    #[test]
-    fn names_are_told_apart() {
-        let mut names: Vec<&str> = KEYS.iter().map(|key| key.name).collect();
-        names.sort_unstable();
-        names.dedup();
-        assert_eq!(names.len(), KEYS.len());
-    }
-}
+mod tests;

@@ -113,3 +113,8 @@ impl SettingValue for Seconds {
         format!("{}s", self.0.as_secs_f64()).into()
     }
 }
+
+/// A time as people write it: 90s, 10m.
+pub fn seconds(text: &str) -> Result<std::time::Duration, String> {
+    Seconds::read(text).map(|seconds| seconds.0)
+}

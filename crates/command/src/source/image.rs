@@ -139,6 +139,8 @@ fn varied(
     let augment = match settings.augment.as_deref() {
         Some("none") => return Ok(train),
         Some(text) => text.parse::<Augment>()?,
+        // What is frozen sees the same in each epoch then, and is computed once.
+        None if settings.freeze.is_some() => return Ok(train),
         None if are_files && images.size.channels == 3 => images.light_changes(),
         None => return Ok(train),
     };

@@ -4,6 +4,7 @@ mod cuts;
 mod frame;
 mod image;
 mod pairs;
+mod series;
 mod skew;
 mod table;
 mod tags;
@@ -17,6 +18,7 @@ use kiln_learn::data::{self, Dataset, FileKind, PictureArchive, Set};
 use kiln_learn::model::Task;
 use kiln_learn::presets::{Preset, Suits};
 
+pub use series::{SeriesData, load as series};
 pub use table::{NUMBERS, numbers};
 
 use super::base::Base;

@@ -8,6 +8,7 @@ use kiln_learn::data::{
     self, Choices, Curve, Dataset, Encoding, Table, TablePreparation, TargetColumn, TargetKind, Treatment,
     Unit, by_time, fractions, grouped, stratified,
 };
+use kiln_learn::explain::KeptRows;
 use kiln_learn::model::{PartMeaning, Task, listed};
 use kiln_learn::{Places, Preparation};
 
@@ -304,8 +305,12 @@ pub(super) fn table(
     let preset = if train.len() > MOST_OF_MEMBERS { TABLES.preset } else { "tabm" };
     let front = front(&preparation);
     let stored = preparation.clone().into();
+    let kept = match settings.keep_neighbours {
+        Some(count) => Some(Box::new(KeptRows::new(&table, first, &preparation, count.0)?)),
+        None => None,
+    };
     let (table, rows) = to_test.unwrap_or((table, last.clone()));
-    let shows = Shows::Table { table: Box::new(table), rows, plan: Box::new(preparation) };
+    let shows = Shows::Table { table: Box::new(table), rows, plan: Box::new(preparation), kept };
     Ok(TrainingData {
         name: name_of(path),
         said,

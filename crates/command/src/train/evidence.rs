@@ -1,6 +1,7 @@
 //! What models were chosen by: figures on rows that were held out, and what is kept of all that.
 
 use anyhow::Result;
+use kiln_learn::calibration::Calibration;
 use kiln_learn::data::{Dataset, Subset};
 use kiln_learn::metrics::{Metric, Seen, Targets};
 use kiln_learn::model::About;
@@ -21,10 +22,19 @@ pub(super) struct SelectionEvidence {
 }
 
 impl SelectionEvidence {
-    /// The answer's figures on rows that were held out.
-    pub(super) fn measured(&self, about: &About, source: &TrainingData) -> Result<Measured> {
+    /// The answer's figures on rows that were held out, after its outputs were put right.
+    pub(super) fn measured(
+        &self,
+        about: &About,
+        source: &TrainingData,
+        calibration: &Calibration,
+    ) -> Result<Measured> {
         let all = refit::rows(source)?;
-        Measured::of_outputs(about, &Subset::new(&all, self.held.rows.clone()), &self.held.outputs)
+        let mut outputs = self.held.outputs.clone();
+        if !calibration.changes_nothing() {
+            calibration.apply(&mut outputs);
+        }
+        Measured::of_outputs(about, &Subset::new(&all, self.held.rows.clone()), &outputs)
     }
 
     /// What predictions are multiplied by so that their mean is right, by rows that were held out.

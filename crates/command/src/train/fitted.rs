@@ -14,6 +14,7 @@ use kiln_learn::trees::{self, TreeChoice, TreeOptions};
 use kiln_learn::{Interrupt, Model};
 use serde_json::{Map, Value, json};
 
+use super::calibration;
 use super::outcome::{Finished, TrainingResult, finish, interrupted};
 use super::plan::{about, environment, suits};
 use super::say::Say;
@@ -67,11 +68,21 @@ pub(super) struct HowFitted {
 }
 
 /// Settings by which a linear model is trained step by step.
-const STEPS_TAKEN: [&str; 8] =
-    ["epochs", "batch-size", "lr", "optimizer", "schedule", "accumulate", "ema", "early-stop"];
+const STEPS_TAKEN: [&str; 10] = [
+    "epochs",
+    "batch-size",
+    "lr",
+    "optimizer",
+    "schedule",
+    "accumulate",
+    "layer-decay",
+    "unfreeze-every",
+    "ema",
+    "early-stop",
+];
 
 /// Settings that say how weights are descended to.
-const STEPS: [&str; 16] = [
+const STEPS: [&str; 18] = [
     "epochs",
     "batch-size",
     "lr",
@@ -81,6 +92,8 @@ const STEPS: [&str; 16] = [
     "label-smoothing",
     "clip",
     "accumulate",
+    "layer-decay",
+    "unfreeze-every",
     "ema",
     "sampling",
     "metric",
@@ -281,6 +294,7 @@ pub(super) fn run(
 ) -> Result<ExitCode> {
     settings.without(kind.named(), &STEPS)?;
     Threshold::of(&settings, &source.task, !source.valid.is_empty())?;
+    calibration::options(&settings, &source.task, source.valid.len(), false)?;
     if settings.refit == Some(true) && source.valid.is_empty() {
         bail!("--refit trains on the validation rows too, and there are none");
     }

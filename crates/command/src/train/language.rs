@@ -12,6 +12,7 @@ use kiln_learn::trainer::{Checkpoints, CsvLog, EarlyStopping, JsonlLog, Run, Ten
 use kiln_learn::weights;
 use serde_json::{Value, json};
 
+use super::depth::ByDepth;
 use super::plan::{environment, every};
 use super::say::Say;
 use super::time::TimeBudget;
@@ -177,13 +178,19 @@ impl Tuning {
         let settings = &self.settings;
         let [train, valid, _] = &self.parts;
         let smoothing = settings.label_smoothing.map_or(0.0, |share| share.0);
-        let rule = settings.schedule.clone().unwrap_or_default();
+        let planned = settings.schedule.clone().unwrap_or_default();
         // It was read when the settings were.
-        let schedule = move |steps| choices::schedule(&rule, steps).unwrap_or_else(|_| Box::new(Constant));
+        let schedule = move |steps| choices::schedule(&planned, steps).unwrap_or_else(|_| Box::new(Constant));
         let loss = CrossEntropy::new().label_smoothing(smoothing);
-        let mut trainer = Trainer::new(self.model.trained(), loss, self.optimizer()?)
+        let batch_size = settings.batch_size.map_or(BATCH, |rows| rows.0);
+        let by_depth = ByDepth::of(settings, train, batch_size);
+        if !by_depth.is_even() {
+            say.line(&by_depth.said(&self.model.trained(), train)?);
+        }
+        let rule = by_depth.rule(self.optimizer()?, &self.model.trained(), train)?;
+        let mut trainer = Trainer::new(self.model.trained(), loss, rule)
             .epochs(settings.epochs.map_or(EPOCHS, |epochs| epochs.0))
-            .batch_size(settings.batch_size.map_or(BATCH, |rows| rows.0))
+            .batch_size(batch_size)
             .seed(self.seed())
             .schedule_over(schedule)
             .validate(valid);
@@ -280,6 +287,9 @@ impl Tuning {
             environment: format!("{:#}", environment(self.seed())),
             board: None,
             importances: None,
+            insight: None,
+            rows: [0; 3],
+            columns: Vec::new(),
             samples: &past_samples(folder.path()),
         };
         report::write(&told, folder)?;

@@ -1,9 +1,14 @@
 //! `kiln train`: from data to a trained, measured model in a folder of its own.
 
+mod calibrated;
+mod calibration;
 mod chosen;
 pub mod decide;
+mod depth;
 mod evidence;
+mod features;
 mod fitted;
+mod forecast;
 pub mod language;
 mod outcome;
 mod plan;
@@ -20,6 +25,7 @@ use std::time::Instant;
 
 use anyhow::{Context as _, Result, anyhow, bail};
 use kiln_learn::Model;
+use kiln_learn::data::Subset;
 use kiln_learn::prelude::*;
 use kiln_learn::trainer::{
     Checkpoints, CsvLog, EarlyStopping, JsonlLog, Run, TensorBoard, TimeLimit, cross_validate_on,
@@ -27,6 +33,7 @@ use kiln_learn::trainer::{
 use serde_json::json;
 
 use self::decide::Repeated;
+use self::features::Front;
 use self::fitted::FittedKind;
 use self::outcome::{Finished, TrainingResult, finish, interrupted, rescued};
 use self::plan::{TrainingPlan, environment, every};
@@ -36,6 +43,7 @@ use self::time::{Afterwards, TimeBudget};
 use super::base::Base;
 use super::folder::{CONFIG, Folder, Keep};
 use super::out;
+use super::report::Shows;
 use super::settings::Settings;
 use super::source::{self, TrainingData};
 
@@ -47,6 +55,8 @@ pub const AFTER_HELP: &str = "Examples:
   kiln train heart.csv --quick                 one network at once
   kiln train --repeat runs/heart-1/result.json the same once more, to the bit, whatever the clock says
   kiln train heart.csv --preset trees          boosted trees instead of a network
+  kiln train sales.csv --target amount --forecast 28 --series store,item --known price
+                                               what comes next in each series, with bounds
   kiln train data/mnist --preset mlp           the four files of MNIST
   kiln train photos/ --image-size 64           a folder of images for each class
   kiln train novel.txt --time-limit 5m         a text, character by character
@@ -103,8 +113,15 @@ pub fn run(flags: Settings, print_config: bool, allowed: Vec<String>) -> Result<
     if language::is_asked(&settings)? {
         return language::run(settings, (&flags, before, resumed), print_config, &budget, &say);
     }
+    if settings.forecast.is_some() {
+        let before = (&flags, before.as_ref(), resumed, repeated);
+        return forecast::run(settings, before, print_config, &budget, &say);
+    }
     let base = Base::of(&settings)?;
     let mut source = source::load(&settings, base.as_ref())?;
+    if settings.keep_neighbours.is_some() && !matches!(source.shows, Shows::Table { .. }) {
+        bail!("--keep-neighbours is for tables that fit into memory, whose rows are kept as they are");
+    }
     if source.preparation.table().is_some() && base.is_none() && settings.resume.is_none() {
         // So that the run goes on with it whatever is usual then.
         settings.numbers.get_or_insert_with(|| source::NUMBERS.to_string());
@@ -147,7 +164,12 @@ pub fn run(flags: Settings, print_config: bool, allowed: Vec<String>) -> Result<
     let best = match known.filter(|_| plan.refits()) {
         Some(best) => best,
         None => {
-            let run = train(&plan, &source, &model, &folder, before.as_ref(), &afterwards, &say);
+            let front = Front::of(model.layers(), (&*source.train, &afterwards.valid), &say)?;
+            let rows = match front.parts(&*source.train, &afterwards.valid) {
+                Ok(rows) => rows,
+                Err(signal) => return Ok(before_the_first_step(signal, &folder)),
+            };
+            let run = train(&plan, &source, (&model, rows), &folder, before.as_ref(), &afterwards, &say);
             let run = run.map_err(|error| explained(error, &plan, &source, &model, (&folder, None)))?;
             if let Some(signal) = run.interrupted() {
                 let come = (run.training(), run.steps());
@@ -175,7 +197,15 @@ pub fn run(flags: Settings, print_config: bool, allowed: Vec<String>) -> Result<
     };
     let first = Model::load(folder.at(refit::MODEL))?;
     let (model, _) = plan.model(&source, plan.seed)?;
-    let again = Refit { plan: &plan, source: &source, model: &model, folder: &folder, best: &best };
+    let all = refit::rows(&source)?;
+    let none = Subset::new(&source.train, Vec::new());
+    let front = Front::of(model.layers(), (&all, &none), &say)?;
+    let (layer, rows, _) = match front.parts(&all, &none) {
+        Ok(rows) => rows,
+        Err(signal) => return Ok(before_the_first_step(signal, &folder)),
+    };
+    let again =
+        Refit { plan: &plan, source: &source, model: &model, layer, all: rows, folder: &folder, best: &best };
     let run = refit(again, before.as_ref(), &afterwards, &say);
     let first_training = Some((&first, &best));
     let run = run.map_err(|error| explained(error, &plan, &source, &model, (&folder, first_training)))?;
@@ -194,6 +224,12 @@ pub fn run(flags: Settings, print_config: bool, allowed: Vec<String>) -> Result<
         first: Some(&first),
     };
     finish(&finished, &budget, &afterwards, &say)
+}
+
+/// The exit code of a run that a signal ended while the features of its rows were computed.
+fn before_the_first_step(signal: i32, folder: &Folder) -> ExitCode {
+    out::note(format!("interrupted before the first step. Go on with: {}", folder.resume_hint()));
+    ExitCode::from(128 + u8::try_from(signal).unwrap_or(0))
 }
 
 /// A fault of a training, in the words of the command; of a second one with what the first came to.
@@ -317,16 +353,16 @@ const CHECKPOINTS: &str = "checkpoints";
 fn train<'a>(
     plan: &TrainingPlan,
     source: &'a TrainingData,
-    model: &'a Model,
+    (model, (layer, rows, valid)): (&'a Model, (&'a dyn Layer, &'a dyn Dataset, &'a dyn Dataset)),
     folder: &'a Folder,
     before: Option<&Before>,
-    afterwards: &'a Afterwards,
+    afterwards: &Afterwards,
     say: &Say,
-) -> Result<Run<'a, &'a Sequential>> {
+) -> Result<Run<'a, &'a dyn Layer>> {
     let settings = &plan.settings;
     let checkpoints = plan.checkpoints(folder);
     let best = &*plan.decider.number(!source.valid.is_empty());
-    let mut trainer = plan.trainer(model.layers(), source, &*source.train, plan.seed)?;
+    let mut trainer = plan.trainer(layer, source, rows, plan.seed)?;
     let shape: Vec<usize> = std::iter::once(1).chain(source.train.x().shape).collect();
     let dtype = kiln_learn::model::dtype(&source.train.x());
     let summary = kiln_learn::Summary::of_type(model.layers(), shape.as_slice(), dtype)?;
@@ -341,16 +377,17 @@ fn train<'a>(
         settings.schedule.as_deref().unwrap_or(""),
         out::counted(kiln_learn::threads(), "thread"),
     ));
+    let by_depth = plan.by_depth(rows);
+    if !by_depth.is_even() {
+        say.line(&by_depth.said(layer, rows)?);
+    }
     say.event(json!({
         "event": "begin", "run": folder.path(), "layers": layers, "parameters": parameters,
         "train_rows": source.train.len(), "val_rows": source.valid.len(), "test_rows": source.test.len(),
         "epochs": plan.epochs, "batch_size": plan.batch_size, "seed": plan.seed,
     }));
     if !source.valid.is_empty() {
-        trainer = match afterwards.valid.len() < source.valid.len() {
-            true => trainer.validate(&afterwards.valid),
-            false => trainer.validate(&*source.valid),
-        };
+        trainer = trainer.validate(valid);
     }
     if plan.early_stop > 0 && !source.valid.is_empty() {
         trainer = trainer.callback(EarlyStopping::on(best).patience(plan.early_stop));
@@ -382,7 +419,7 @@ fn train<'a>(
         true => texts::shown(trainer, source, model, &*source.train, "")?,
         false => texts::shown(trainer, source, model, &*source.valid, "val_")?,
     };
-    Ok(going_on(trainer, (folder, CHECKPOINTS), before, &checkpoints, say)?.fit(&source.train)?)
+    Ok(going_on(trainer, (folder, CHECKPOINTS), before, &checkpoints, say)?.fit(&rows)?)
 }
 
 /// A training that goes on from the last of these checkpoints where a run was cut before, is saved elsewhere where its folder can't be

@@ -6,13 +6,16 @@ use std::time::Duration;
 
 use anyhow::{Result, bail};
 use kiln_learn::Model;
+use kiln_learn::data::{Subset, TablePreparation};
 use kiln_learn::metrics::History;
-use kiln_learn::model::Task;
+use kiln_learn::model::{DataProfile, Task};
 use kiln_learn::prelude::*;
 use kiln_learn::trainer::Run;
 use serde_json::{Map, Value, json};
 
 use super::CHECKPOINTS;
+use super::calibrated::{self, CalibratedModels};
+use super::calibration;
 use super::evidence::SelectionEvidence;
 use super::plan::{TrainingPlan, about, environment, levelled};
 use super::refit::{self, BestEpoch};
@@ -21,6 +24,7 @@ use super::threshold::Threshold;
 use super::time::{Afterwards, TimeBudget};
 use crate::folder::{CONFIG, Folder};
 use crate::importance::Importances;
+use crate::insight::{Insight, TestedRows};
 use crate::measure::Measured;
 use crate::report::Shows;
 use crate::runs::{past_history, past_samples};
@@ -87,7 +91,7 @@ pub(super) struct TrainingResult {
 
 impl TrainingResult {
     /// A training step by step.
-    pub(super) fn of(run: &Run<&Sequential>) -> TrainingResult {
+    pub(super) fn of(run: &Run<&dyn Layer>) -> TrainingResult {
         TrainingResult {
             training: run.training(),
             how: Map::new(),
@@ -109,12 +113,21 @@ pub(super) fn finish(
     say: &Say,
 ) -> Result<ExitCode> {
     // Rows that the last training saw say nothing of it.
-    let (held, best, first) = (first.unwrap_or(model), *best, *first);
+    let (best, first) = (*best, *first);
     let mut about = match &trained.evidence {
         Some(evidence) => about(*seed, source, model).levelled(&evidence.levels(source)?),
-        None => levelled(*seed, source, model, held)?,
+        None => levelled(*seed, source, model, first.unwrap_or(model))?,
     };
     let task = about.task.clone();
+    let options = calibration::options(settings, &task, usize::MAX, trained.evidence.is_some())?;
+    let CalibratedModels { calibration, model: right, first: right_first } =
+        calibrated::calibrated(&options, source, (model, first), trained.evidence.as_ref(), afterwards.rows)?;
+    if let Some(right) = &right {
+        (about.layers, about.sets) = (right.about().layers.clone(), right.about().sets.clone());
+    }
+    calibration.said.iter().for_each(|line| say.line(line));
+    let model = right.as_ref().unwrap_or(model);
+    let held = right_first.as_ref().or(first).unwrap_or(model);
     let measure = |set: &dyn Dataset, model: &Model| -> Result<Option<Measured>> {
         match set.is_empty() {
             true => Ok(None),
@@ -133,7 +146,7 @@ pub(super) fn finish(
     let mut parts =
         [measure(&*source.train, held)?, measure(&*source.valid, held)?, measure(&*source.test, model)?];
     if let Some(evidence) = &trained.evidence {
-        parts[1] = Some(evidence.measured(&about, source)?);
+        parts[1] = Some(evidence.measured(&about, source, &calibration)?);
     }
     let threshold = Threshold::of(settings, &task, parts[1].is_some())?;
     about.threshold = threshold.map(|threshold| threshold.on(parts[1].as_ref())).or(about.threshold);
@@ -142,7 +155,7 @@ pub(super) fn finish(
             *part = part.take().map(|part| part.decided(threshold)).transpose()?;
         }
     }
-    let mut said = [&source.said[..], &trained.said].concat();
+    let mut said = [&source.said[..], &trained.said, &calibration.said].concat();
     if !source.valid.is_empty() {
         said.extend(best.map(BestEpoch::line));
     }
@@ -184,6 +197,11 @@ pub(super) fn finish(
     let [train, valid, test] = parts.each_ref().map(|part| part.as_ref().map_or(Value::Null, Measured::json));
     about.training.extend(trained.training.clone());
     about.training.insert("test".to_string(), test.clone());
+    about.profile = profile(source, model, afterwards.rows)?;
+    let found = calibrated::found(&calibration);
+    if !found.is_null() {
+        about.training.insert("calibration".to_string(), found.clone());
+    }
     let path = folder.at("model.kiln");
     if let Err(error) = folder.check().and_then(|()| model.save_as(&about, &path)) {
         let mut places = folder.elsewhere().into_iter().map(|folder| folder.join("model.kiln"));
@@ -200,6 +218,14 @@ pub(super) fn finish(
         }
         Shows::Table { .. } | Shows::Columns(_) | Shows::Images(_) | Shows::Words(_) | Shows::Nothing => None,
     };
+    let insight = match (&parts[2], tested(source)) {
+        (Some(measured), Some(rows)) => {
+            let limit = budget.importances(trained.elapsed);
+            let say = |line: &str| say.line(line);
+            Some(Insight::measure((model, &about), &rows, measured, importances.as_ref(), limit, say)?)
+        }
+        _ => None,
+    };
     let seconds = budget.began.elapsed().as_secs_f64();
     if let Some(reason) = &trained.stopped {
         say.line(&format!("stopped: {reason}"));
@@ -207,7 +233,8 @@ pub(super) fn finish(
     let mut done = json!({
         "event": "done", "run": folder.path(), "model": path, "seconds": seconds, "epochs": trained.history.len(),
         "stopped": trained.stopped, "best": best, "refit": refit, "said": said, "train": train, "val": valid, "test": test,
-        "importances": importances.as_ref().map(Importances::json),
+        "importances": importances.as_ref().map(Importances::json), "calibration": found,
+        "insight": insight.as_ref().map(Insight::json),
     });
     for (name, value) in &trained.how {
         done[name] = value.clone();
@@ -230,6 +257,9 @@ pub(super) fn finish(
             config: settings.to_toml(),
             environment: format!("{:#}", environment(*seed)),
             importances: importances.as_ref(),
+            insight: insight.as_ref(),
+            rows: [source.train.len(), source.valid.len(), source.test.len()],
+            columns: source.preparation.table().map_or(Vec::new(), columns),
             board: trained.evidence.as_ref().map(|evidence| &evidence.board),
             samples: &past_samples(folder.path()),
         },
@@ -259,6 +289,33 @@ pub(super) fn finish(
         ));
     }
     Ok(ExitCode::SUCCESS)
+}
+
+/// The rows of the test part, of a table.
+fn tested(source: &TrainingData) -> Option<TestedRows<'_>> {
+    let (plan, table) = match &source.shows {
+        Shows::Table { table, rows, plan, .. } => (plan, Some((&**table, rows.as_slice()))),
+        Shows::Columns(plan) => (plan, None),
+        Shows::Images(_) | Shows::Words(_) | Shows::Nothing => return None,
+    };
+    Some(TestedRows { plan, test: &*source.test, table })
+}
+
+/// The columns that a prepared table takes.
+fn columns(plan: &TablePreparation) -> Vec<String> {
+    plan.groups().into_iter().map(|(name, _)| name).collect()
+}
+
+/// More rows than this say nothing more of how what a model says is spread.
+const SPREAD: usize = 20_000;
+
+/// What the rows of a table were like that was trained on, and what the model says of rows that were held out, of `most` at most.
+fn profile(source: &TrainingData, model: &Model, most: usize) -> Result<Option<DataProfile>> {
+    let Some(plan) = source.preparation.table() else { return Ok(None) };
+    let held = if source.test.is_empty() { &source.valid } else { &source.test };
+    let rows = held.len().min(most).min(SPREAD);
+    let held = Subset::new(&**held, (0..rows).collect());
+    Ok(Some(DataProfile::of(model, plan, &*source.train, &held)?))
 }
 
 /// Keeps the model, what repeats the run and, of a second training, what the first came to beside a checkpoint that was saved elsewhere, and

@@ -4,6 +4,7 @@ use std::path::PathBuf;
 
 use anyhow::{Context as _, Result, bail};
 use kiln_learn::data::{Form, Order};
+use kiln_learn::explain::Background;
 use kiln_learn::model::{About, Task, TaskLoss};
 use kiln_learn::prelude::*;
 use kiln_learn::presets::{self, Preset, Recipe, Suits};
@@ -12,11 +13,14 @@ use kiln_learn::trainer::{Checkpoints, ClassWeights};
 use kiln_learn::{Model, Preparation};
 use serde_json::{Value, json};
 
+use super::calibration;
 use super::chosen::{Decider, TaskFigure, usual};
+use super::depth::ByDepth;
 use super::threshold::Threshold;
 use crate::base::Base;
 use crate::choices;
 use crate::folder::Folder;
+use crate::report::Shows;
 use crate::settings::{Amount, Count, DEFAULT_SEED, Rate, Seed, Settings, Whole};
 use crate::source::{Habits, TrainingData, numbers};
 
@@ -68,7 +72,10 @@ impl TrainingPlan {
         let habits = &source.habits;
         let outputs = source.task.outputs();
         let form = source.train.x();
-        let shape = form.shape.clone();
+        let shape = match source.preparation.forecast() {
+            Some(plan) => plan.sizes().to_vec(),
+            None => form.shape.clone(),
+        };
         if settings.layers.is_some() && settings.preset.is_some() {
             bail!("--layers and --preset both say what the model is; leave one out");
         }
@@ -125,6 +132,7 @@ impl TrainingPlan {
             }
         }
         Threshold::of(&settings, &source.task, !source.valid.is_empty())?;
+        calibration::options(&settings, &source.task, source.valid.len(), false)?;
         if settings.monotone.is_some() {
             bail!(
                 "--monotone: a network can't be held to it; --preset linear can, where more of a column never says less (or more) of what is predicted"
@@ -162,6 +170,11 @@ impl TrainingPlan {
         self.settings.refit == Some(true)
     }
 
+    /// How layers are trained by how deep they lie.
+    pub(super) fn by_depth(&self, train: &dyn Dataset) -> ByDepth {
+        ByDepth::of(&self.settings, train, self.batch_size)
+    }
+
     fn rule(&self) -> &str {
         self.settings.schedule.as_deref().unwrap_or("constant")
     }
@@ -193,7 +206,7 @@ impl TrainingPlan {
         seed: u64,
     ) -> Result<Trainer<'a, M>> {
         let smoothing = self.settings.label_smoothing.map_or(0.0, |share| share.0);
-        let optimizer = self.optimizer()?;
+        let optimizer = self.by_depth(train).rule(self.optimizer()?, &model, train)?;
         let rule = self.rule().to_string();
         // It was read when the plan was made.
         let schedule = move |steps| choices::schedule(&rule, steps).unwrap_or_else(|_| Box::new(Constant));
@@ -204,6 +217,10 @@ impl TrainingPlan {
             }
             Task::Classes { .. } | Task::Text { .. } | Task::Tags { .. } => {
                 Trainer::new(model, CrossEntropy::new().label_smoothing(smoothing), optimizer)
+            }
+            // What decides between forecasts is how far they are off, not the square of it.
+            Task::Numbers { .. } if source.preparation.forecast().is_some() => {
+                Trainer::new(model, Mae::new(), optimizer)
             }
             Task::Numbers { .. } | Task::Several { .. } => {
                 let loss = TaskLoss::new(&source.task).ordered(&are_ordered(source));
@@ -251,6 +268,9 @@ pub(super) fn suits(source: &TrainingData, form: &Form) -> Suits {
     if matches!(source.preparation, Preparation::Pairs(_)) {
         return Suits::Pairs;
     }
+    if source.preparation.forecast().is_some() {
+        return Suits::Series;
+    }
     match (&source.task, form.codes(), form.shape.len()) {
         (Task::Tags { .. }, ..) => Suits::Tagged,
         (Task::Text { .. }, ..) => Suits::Texts,
@@ -285,6 +305,12 @@ pub(super) fn about(seed: u64, source: &TrainingData, model: &Model) -> About {
     let mut about = model.about().clone();
     about.task = source.task.clone();
     about.preparation = source.preparation.clone();
+    // What can't be read again is no reason to lose a model over.
+    about.background = source.preparation.table().and_then(|plan| Background::fit(&*source.train, plan).ok());
+    about.kept_rows = match &source.shows {
+        Shows::Table { kept, .. } => kept.as_deref().cloned(),
+        Shows::Columns(_) | Shows::Images(_) | Shows::Words(_) | Shows::Nothing => None,
+    };
     about.training.insert("seed".to_string(), seed.into());
     about
 }

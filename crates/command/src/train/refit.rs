@@ -55,7 +55,7 @@ impl BestEpoch {
         &self,
         plan: &TrainingPlan,
         source: &TrainingData,
-        (model, run): (&Model, &Run<&Sequential>),
+        (model, run): (&Model, &Run<&dyn Layer>),
         folder: &Folder,
     ) -> Result<()> {
         let mut about = about(plan.seed, source, model);
@@ -92,18 +92,21 @@ pub(super) struct Refit<'a> {
     pub(super) plan: &'a TrainingPlan,
     pub(super) source: &'a TrainingData,
     pub(super) model: &'a Model,
+    /// The model, or what is behind its features.
+    pub(super) layer: &'a dyn Layer,
+    /// All rows as it takes them.
+    pub(super) all: &'a dyn Dataset,
     pub(super) folder: &'a Folder,
     pub(super) best: &'a BestEpoch,
 }
 
 /// Trains once more.
 pub(super) fn refit<'a>(
-    Refit { plan, source, model, folder, best }: Refit<'a>,
+    Refit { plan, source, model, layer, all, folder, best }: Refit<'a>,
     before: Option<&Before>,
     afterwards: &Afterwards,
     say: &Say,
-) -> Result<Run<'a, &'a Sequential>> {
-    let all = rows(source)?;
+) -> Result<Run<'a, &'a dyn Layer>> {
     say.line(&format!(
         "{}; once more on all {}, validation included, for {}",
         best.line(),
@@ -112,7 +115,7 @@ pub(super) fn refit<'a>(
     ));
     say.event(json!({ "event": "refit", "epochs": best.epoch, "rows": all.len() }));
     let checkpoints = plan.checkpoints(folder).join("refit");
-    let mut trainer = plan.trainer(model.layers(), source, &all, plan.seed)?.epochs(best.epoch);
+    let mut trainer = plan.trainer(layer, source, all, plan.seed)?.epochs(best.epoch);
     if let (Some(limit), Some(end)) = (plan.settings.time_limit, afterwards.training_ends) {
         trainer = trainer.callback(TimeLimit::until(end).named(limit.0));
     }

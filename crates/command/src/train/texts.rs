@@ -6,7 +6,7 @@ use kiln_learn::model::Task;
 use kiln_learn::prelude::*;
 use kiln_learn::{Model, Preparation};
 
-use crate::measure::{characters_of_a_piece, in_words_of_texts};
+use crate::figures::{characters_of_a_piece, in_words_of_texts};
 use crate::source::TrainingData;
 
 /// Adds it to a training of texts that go on; to others nothing. `prefix` stands before the names of numbers that are of `set`.

@@ -67,6 +67,10 @@ impl<A: Dataset, B: Dataset> Dataset for Joined<A, B> {
         self.first.has_lengths()
     }
 
+    fn is_varied(&self) -> bool {
+        self.first.is_varied() || self.second.is_varied()
+    }
+
     fn length(&self, row: usize) -> usize {
         match row.checked_sub(self.first.len()) {
             None => self.first.length(row),

@@ -76,6 +76,11 @@ pub trait Dataset: Send + Sync {
         false
     }
 
+    /// Whether rows come otherwise in each epoch, by [`Dataset::read`]'s `draw`.
+    fn is_varied(&self) -> bool {
+        false
+    }
+
     /// How many places of a row's first axis are there; behind them stands [`PADDING`](crate::PADDING).
     fn length(&self, _row: usize) -> usize {
         self.x().shape.first().copied().unwrap_or(1)
@@ -171,6 +176,9 @@ macro_rules! forward_dataset {
             }
             fn has_lengths(&self) -> bool {
                 (**self).has_lengths()
+            }
+            fn is_varied(&self) -> bool {
+                (**self).is_varied()
             }
             fn length(&self, row: usize) -> usize {
                 (**self).length(row)

@@ -53,6 +53,10 @@ impl<D: Dataset> Dataset for Subset<D> {
         self.of.has_lengths()
     }
 
+    fn is_varied(&self) -> bool {
+        self.of.is_varied()
+    }
+
     fn length(&self, row: usize) -> usize {
         self.rows.get(row).map_or(0, |&row| self.of.length(row))
     }

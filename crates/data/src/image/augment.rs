@@ -376,6 +376,10 @@ impl<D: Dataset> Dataset for Augmented<D> {
         self.of.is_weighted()
     }
 
+    fn is_varied(&self) -> bool {
+        true
+    }
+
     fn names(&self) -> &[String] {
         self.of.names()
     }

@@ -117,6 +117,10 @@ impl<D: Dataset> Dataset for Mixed<D> {
     fn is_weighted(&self) -> bool {
         self.of.is_weighted()
     }
+
+    fn is_varied(&self) -> bool {
+        true
+    }
 }
 
 #[cfg(test)]

@@ -3,8 +3,18 @@
 const DAY: i64 = 86_400;
 
 /// A moment's place in the calendar.
+///
+/// ```
+/// use kiln_data::DateTime;
+///
+/// let moment = DateTime::of(1_706_689_800);
+/// assert_eq!((moment.year, moment.month, moment.day, moment.second), (2024, 1, 31, 8 * 3600 + 1800));
+/// assert_eq!(DateTime::midnight(2024, 1, 31), Some(1_706_689_800 - moment.second));
+/// assert_eq!(DateTime::month_length(2024, 2), 29);
+/// ```
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) struct DateTime {
+pub struct DateTime {
+    /// The year, which may be negative.
     pub year: i64,
     /// From 1.
     pub month: i64,
@@ -17,6 +27,7 @@ pub(super) struct DateTime {
 }
 
 impl DateTime {
+    /// The place of a moment, in seconds since 1970 in UTC.
     pub fn of(seconds: i64) -> DateTime {
         let days = seconds.div_euclid(DAY);
         // Eras of 400 years that start in March, so that a leap day comes last: Hinnant's `civil_from_days`.
@@ -34,6 +45,21 @@ impl DateTime {
             weekday: (days + 3).rem_euclid(7),
             second: seconds.rem_euclid(DAY),
         }
+    }
+
+    /// The moment that an ISO date says, with or without a time, in seconds since 1970 in UTC.
+    pub fn parse(text: &str) -> Option<i64> {
+        parse(text.trim().as_bytes()).map(|(seconds, _)| seconds)
+    }
+
+    /// The second a day of the calendar begins at, if there is such a day.
+    pub fn midnight(year: i64, month: i64, day: i64) -> Option<i64> {
+        midnight(year, month, day)
+    }
+
+    /// Days in a month.
+    pub fn month_length(year: i64, month: i64) -> i64 {
+        month_length(year, month)
     }
 }
 

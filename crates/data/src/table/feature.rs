@@ -97,6 +97,27 @@ impl Scale {
         let value = ((value - self.shift) * self.factor).clamp(f32::MIN.into(), f32::MAX.into());
         if self.clip { (value / (1.0 + (value / 3.0) * (value / 3.0)).sqrt()) as f32 } else { value as f32 }
     }
+
+    /// The number that became this, about.
+    ///
+    /// ```
+    /// use kiln_data::Scale;
+    ///
+    /// // ln(1 + 99), less 1, by 2, drawn in.
+    /// let scale = Scale { log: true, shift: 1.0, factor: 0.5, clip: true };
+    /// let drawn = (100f64.ln() - 1.0) / 2.0;
+    /// let drawn = drawn / (1.0 + drawn * drawn / 9.0).sqrt();
+    /// assert!((scale.back(drawn as f32) - 99.0).abs() < 1e-3);
+    /// ```
+    pub fn back(self, value: f32) -> f64 {
+        let mut value = f64::from(value);
+        if self.clip {
+            value /= (1.0 - (value / 3.0) * (value / 3.0)).max(1e-12).sqrt();
+        }
+        let factor = if self.factor == 0.0 { 1.0 } else { self.factor };
+        let value = value / factor + self.shift;
+        if self.log { libm::expm1(value.abs()).copysign(value) } else { value }
+    }
 }
 
 /// A part of a date: which, less a mean, by a deviation; or as a sine and cosine.

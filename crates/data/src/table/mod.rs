@@ -57,6 +57,7 @@ use crate::error::{Error, Result};
 use builder::{ColumnBuilder, Misfit};
 pub use choices::{Choices, Impute, Row, RowTransform, TargetKind, Treatment};
 pub use column::{Cell, Column, ColumnKind};
+pub use date::DateTime;
 pub use date_forms::DateFormat;
 pub use encoding::TextEncoding;
 pub use feature::{DatePart, Encoding, Feature, Scale, Vocabulary};

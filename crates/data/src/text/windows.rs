@@ -108,6 +108,10 @@ impl Dataset for Windows {
         window(&mut batch.y, start + 1);
         Ok(())
     }
+
+    fn is_varied(&self) -> bool {
+        self.moved
+    }
 }
 
 /// Texts of a table's column with the labels of another: codes of up to `length` pieces, the rest cut off; filled up with 0, or as sequences of

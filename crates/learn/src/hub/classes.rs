@@ -11,6 +11,7 @@ pub(super) fn said(logits: &[f32], names: &Arc<[String]>, meaning: ClassMeaning)
     let names = names.clone();
     let classes = |probabilities: Vec<f32>| Prediction::Classes {
         class: class_of(&probabilities),
+        set: None,
         names: names.clone(),
         probabilities,
     };

@@ -13,6 +13,7 @@ mod skew;
 mod solve;
 #[cfg(test)]
 mod tests;
+mod together;
 
 use kiln_data::{Curve, Dataset};
 use kiln_map::counted;
@@ -22,6 +23,7 @@ use self::likelihood::Likelihood;
 use self::rows::{Design, SetRows};
 pub use self::skew::{Off, Skew, skew};
 pub use self::solve::WeightSign;
+pub use self::together::fit_together;
 use crate::model::{PartMeaning, Task, TaskPart};
 use crate::{Error, Result};
 

@@ -8,6 +8,10 @@ use kiln_nn::{Sequential, Shape};
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 
+use super::{ClassSets, DataProfile, PartMeaning, TaskPart};
+use crate::background::Background;
+use crate::forecast::ForecastPreparation;
+use crate::kept_rows::KeptRows;
 use crate::preparation::Preparation;
 use crate::row::InputSpec;
 use crate::{Error, Result};
@@ -27,6 +31,18 @@ pub struct About {
     /// Of two classes, above which probability it is the second; a half where nothing is said.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub threshold: Option<f64>,
+    /// What answers for rows of a table are compared with where they are explained.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub background: Option<Background>,
+    /// Rows of the training with their answers, where somebody wanted them kept.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub kept_rows: Option<KeptRows>,
+    /// Which classes are in the set of a row that holds its class as often as was asked, of each target; nothing where sets aren't asked.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub sets: Vec<Option<ClassSets>>,
+    /// What the rows of its training were like, for new ones to be held against.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub profile: Option<DataProfile>,
     /// How it was trained, and how well.
     #[serde(default)]
     pub training: Map<String, Value>,
@@ -111,6 +127,11 @@ impl Task {
     pub fn plain_numbers(names: Vec<String>) -> Task {
         let (scale, offset) = (vec![1.0; names.len()], vec![0.0; names.len()]);
         Task::Numbers { names, scale, offset, curves: Vec::new(), interval: None }
+    }
+
+    /// What series ask for: a number for each step of the horizon, in the scale of its row.
+    pub fn of_series(plan: &ForecastPreparation) -> Task {
+        Task::plain_numbers((1..=plan.horizon).map(|step| format!("{} +{step}", plan.target)).collect())
     }
 
     /// What the target of a prepared table asks for.
@@ -254,6 +275,10 @@ impl About {
             task,
             preparation: Preparation::Unsaid,
             threshold: None,
+            background: None,
+            kept_rows: None,
+            sets: Vec::new(),
+            profile: None,
             training: Map::new(),
         })
     }
@@ -265,6 +290,8 @@ impl About {
     /// Where it doesn't, with both.
     pub fn check(&self) -> Result<()> {
         self.preparation.check(&self.input)?;
+        self.check_kept()?;
+        self.check_sets()?;
         match (&self.preparation, &self.task) {
             (Preparation::Text(text), Task::Text { pieces }) if text.tokens.count() != *pieces => {
                 Err(Error::Preparation(format!(
@@ -293,12 +320,53 @@ impl About {
                 counted(pairs.count(), "piece"),
                 task.given()
             ))),
+            (Preparation::Forecast(series), Task::Numbers { names, .. }) if names.len() == series.horizon => {
+                Ok(())
+            }
+            (Preparation::Forecast(series), task) => Err(Error::Preparation(format!(
+                "the preparation forecasts {}, and the model gives {}",
+                counted(series.horizon, "step"),
+                task.given()
+            ))),
             (Preparation::Tags(_), Task::Tags { .. }) => Ok(()),
             (Preparation::Tags(_), task) => Err(Error::Preparation(format!(
                 "the preparation is of sentences whose words have tags, and the model gives {}",
                 task.given()
             ))),
             _ => Ok(()),
+        }
+    }
+
+    /// Whether what is kept of the training's rows is of rows as the preparation makes them.
+    fn check_kept(&self) -> Result<()> {
+        let none = |what: &str| {
+            Error::Preparation(format!("the model's file has {what} of a table, and the model takes none"))
+        };
+        let plan = self.preparation.table();
+        if let Some(background) = &self.background {
+            background.check(plan.ok_or_else(|| none("a background"))?)?;
+        }
+        if let Some(kept) = &self.kept_rows {
+            kept.check(plan.ok_or_else(|| none("rows"))?)?;
+        }
+        Ok(())
+    }
+
+    /// Whether sets are of the targets that there are.
+    fn check_sets(&self) -> Result<()> {
+        let parts = self.task.parts();
+        let suits = |(part, sets): (&TaskPart, &Option<ClassSets>)| match (part.meaning, sets) {
+            (_, None) => true,
+            (PartMeaning::Classes(names), Some(sets)) => sets.suits(names.len()),
+            (PartMeaning::Number { .. }, Some(_)) => false,
+        };
+        match self.sets.is_empty()
+            || self.sets.len() == parts.len() && parts.iter().zip(&self.sets).all(suits)
+        {
+            true => Ok(()),
+            false => {
+                Err(Error::Training("the sets of classes are of other targets than the model's".to_string()))
+            }
         }
     }
 

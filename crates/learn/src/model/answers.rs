@@ -56,6 +56,10 @@ impl About {
                 });
                 (Box::new(rows.set), note.into_iter().collect())
             }
+            Preparation::Forecast(series) => {
+                let table = series.reading().open(path)?;
+                (Box::new(series.held_out(&table)?), Vec::new())
+            }
             Preparation::Tags(tags) => {
                 let Task::Tags { names } = &self.task else { return Err(unsaid(self)) };
                 let set = tags.labelled(&data::read_conll(path)?, names);

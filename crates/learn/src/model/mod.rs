@@ -8,7 +8,9 @@ mod imported;
 mod level;
 mod own;
 mod parts;
+mod profile;
 mod raw;
+mod sets;
 mod views;
 
 use std::collections::{HashMap, HashSet};
@@ -32,6 +34,9 @@ use file::made;
 use imported::{LayersByFileName, PREFIX, ParametersByFileName, as_layers};
 pub use own::CODE;
 pub use parts::{PartMeaning, TaskLoss, TaskPart, number_of, quantiles};
+pub use profile::{ColumnProfile, DataProfile, InputProfile};
+pub(crate) use sets::likelier;
+pub use sets::{ClassSets, SetKind};
 pub use views::Views;
 
 /// What stands for the layers of a network of an ONNX file.
@@ -84,8 +89,19 @@ impl Model {
         task: Task,
         preparation: Preparation,
     ) -> Result<Model> {
-        let (layers, threshold, training) = (NETWORK.to_string(), None, Map::new());
-        let about = About { layers, input, task, preparation, threshold, training };
+        let (layers, training) = (NETWORK.to_string(), Map::new());
+        let about = About {
+            layers,
+            input,
+            task,
+            preparation,
+            threshold: None,
+            background: None,
+            kept_rows: None,
+            sets: Vec::new(),
+            profile: None,
+            training,
+        };
         let structure = network.structure();
         let layers = as_layers(network, about.input.pixels.clone());
         let model = Model { network: Some(structure), ..Model::new(layers, about) };
@@ -162,10 +178,11 @@ impl Model {
         // What stays must be made, or it would start from the new seed too.
         self.shape_for(1)?;
         let Model { layers, mut about, network, .. } = self;
-        about.task = task;
+        (about.task, about.sets) = (task, Vec::new());
         let (model, new) = match network {
             None => {
-                let layers = layers.new_head(outputs)?.seed(seed);
+                // What put the old outputs right is of them.
+                let layers = layers.uncalibrated().new_head(outputs)?.seed(seed);
                 about.layers = layers.to_text()?;
                 let kept: HashSet<String> = layers.parameters().into_iter().map(|(path, _)| path).collect();
                 let model = Model::new(layers, about);
@@ -195,6 +212,21 @@ impl Model {
         };
         model.shape_for(1)?;
         Ok((model, new))
+    }
+
+    /// The same model without what puts its outputs right ([`calibration`](crate::calibration)): what a training goes on with.
+    ///
+    /// # Errors
+    /// Where layers are code, which has no text.
+    pub fn uncalibrated(self) -> Result<Model> {
+        let Model { layers, mut about, network, programs } = self;
+        about.sets = Vec::new();
+        if network.is_some() {
+            return Ok(Model { layers, about, network, programs });
+        }
+        let layers = layers.uncalibrated();
+        about.layers = layers.to_text()?;
+        Ok(Model::new(layers, about))
     }
 
     /// Its parameters with their paths; those of an ONNX file's network go by their names there.

@@ -30,6 +30,10 @@ impl About {
             task,
             preparation: Preparation::Unsaid,
             threshold: None,
+            background: None,
+            kept_rows: None,
+            sets: Vec::new(),
+            profile: None,
             training: Map::new(),
         }
     }

@@ -20,6 +20,7 @@ impl About {
             }
             Preparation::Unsaid if self.input.numbers().is_some() => Ok(Reading::new()),
             Preparation::Unsaid | Preparation::Text(_) => Err(unsaid(self)),
+            Preparation::Forecast(series) => Ok(series.reading()),
             Preparation::Images(_) | Preparation::Tags(_) | Preparation::Pairs(_) => Err(self.not("a table")),
         }
     }
@@ -41,6 +42,7 @@ impl About {
                 *columns.file = columns.file.told(&told.of_file());
             }
             Preparation::Pairs(pairs) => pairs.file = pairs.file.told(&told.of_file()),
+            Preparation::Forecast(series) => series.file = series.file.told(&told.of_file()),
             Preparation::Unsaid | Preparation::Images(_) | Preparation::Text(_) | Preparation::Tags(_) => {
                 return Err(self.not("said of a table"));
             }
@@ -68,6 +70,10 @@ impl About {
                 let Some(form) = self.input.plain() else { return Err(unsaid(self)) };
                 (self.plain_columns(table.names().collect(), &form)?.apply_inputs(table)?, form)
             }
+            Preparation::Forecast(_) => {
+                let message = "the model forecasts series, and says nothing of single rows; Predictor::forecast takes a table of them";
+                return Err(Error::Preparation(message.to_string()));
+            }
             Preparation::Images(_) | Preparation::Tags(_) | Preparation::Pairs(_) => {
                 return Err(self.not("a table"));
             }
@@ -87,9 +93,11 @@ impl About {
                 Some(form) => Ok(Some((self.plain_columns(names, &form)?, form))),
                 None => Ok(None),
             },
-            Preparation::Text(_) | Preparation::Images(_) | Preparation::Tags(_) | Preparation::Pairs(_) => {
-                Ok(None)
-            }
+            Preparation::Text(_)
+            | Preparation::Images(_)
+            | Preparation::Tags(_)
+            | Preparation::Pairs(_)
+            | Preparation::Forecast(_) => Ok(None),
         }
     }
 
@@ -113,9 +121,11 @@ impl About {
         match &self.preparation {
             Preparation::Images(images) => Ok(images),
             Preparation::Unsaid => Err(unsaid(self)),
-            Preparation::Table(_) | Preparation::Text(_) | Preparation::Tags(_) | Preparation::Pairs(_) => {
-                Err(self.not("a picture"))
-            }
+            Preparation::Table(_)
+            | Preparation::Text(_)
+            | Preparation::Tags(_)
+            | Preparation::Pairs(_)
+            | Preparation::Forecast(_) => Err(self.not("a picture")),
         }
     }
 
@@ -124,9 +134,11 @@ impl About {
         match &self.preparation {
             Preparation::Text(text) => Ok(text),
             Preparation::Unsaid => Err(unsaid(self)),
-            Preparation::Table(_) | Preparation::Images(_) | Preparation::Tags(_) | Preparation::Pairs(_) => {
-                Err(self.not("a text"))
-            }
+            Preparation::Table(_)
+            | Preparation::Images(_)
+            | Preparation::Tags(_)
+            | Preparation::Pairs(_)
+            | Preparation::Forecast(_) => Err(self.not("a text")),
         }
     }
 

@@ -11,8 +11,9 @@ use kiln_data::{
 use kiln_nn::{Context, DType, Data, Layer, Tensor};
 use kiln_onnx::{Network, OnnxDType, Value, load};
 
+use super::forecast;
 use super::table::element_of;
-use crate::model::{PartMeaning, Task, TaskPart, number_of};
+use crate::model::{About, ClassSets, PartMeaning, Task, TaskPart, number_of};
 use crate::{Error, Model, Result};
 
 /// How a file compares with its model.
@@ -48,8 +49,13 @@ pub(super) fn check(
     let network = load(path)?;
     let mut rng = Rng::new(7);
     let mut checked = Checked { rows: 0, largest: 0.0, most: 0.0 };
+    let series = model.about().preparation.forecast().filter(|_| preprocessing);
     for rows in BATCHES {
         let (given, own) = match plan {
+            _ if let Some(series) = series => {
+                let (inputs, own) = forecast::both(model, series, rows, &mut rng)?;
+                (numbers(&network, inputs)?, own)
+            }
             Some(plan) if preprocessing => by_columns(model, plan, &network, rows, &mut rng)?,
             _ => by_rows(model, &network, preprocessing, rows, &mut rng)?,
         };
@@ -131,26 +137,28 @@ fn by_rows(
         }
     };
     let y = model.layers().forward(&x, &Context::inference());
-    let y = if preprocessing { answers(&model.about().task, y)? } else { vec![y] };
+    let y = if preprocessing { answers(model.about(), y)? } else { vec![y] };
     Ok((numbers(network, vec![input])?, all_of(y)?))
 }
 
 /// What the layers say, as the graph says it: an answer for each of several targets some of which are classes, else a single one; of intervals
-/// the bounds behind it.
-fn answers(task: &Task, y: Tensor) -> Result<Vec<Tensor>> {
+/// the bounds behind it, of classes the sets where there are some.
+fn answers(about: &About, y: Tensor) -> Result<Vec<Tensor>> {
+    let task = &about.task;
     Ok(match task {
         Task::Classes { names } if y.size(-1) == 1 && names.len() == 2 => {
             let second = y.sigmoid();
-            vec![Tensor::concat(&[&(1.0 - &second), &second], -1)]
+            with_set(Tensor::concat(&[&(1.0 - &second), &second], -1), about.sets.first())?
         }
-        Task::Classes { .. } => vec![y.softmax(-1)],
+        Task::Classes { .. } => with_set(y.softmax(-1), about.sets.first())?,
         Task::Numbers { .. } => numbers_of(&task.parts(), &y)?,
         Task::Several { .. } => {
             let mut all = Vec::new();
-            for part in task.parts() {
+            for (at, part) in task.parts().into_iter().enumerate() {
                 match part.meaning {
                     PartMeaning::Classes(_) => {
-                        all.push(y.narrow(1, part.outputs.start, part.outputs.len()).softmax(-1));
+                        let own = y.narrow(1, part.outputs.start, part.outputs.len()).softmax(-1);
+                        all.extend(with_set(own, about.sets.get(at))?);
                     }
                     PartMeaning::Number { .. } => all.extend(numbers_of(&[part], &y)?),
                 }
@@ -160,6 +168,16 @@ fn answers(task: &Task, y: Tensor) -> Result<Vec<Tensor>> {
         Task::Tags { .. } => vec![y.transpose(1, 2).softmax(-1)],
         Task::Text { .. } => vec![y],
     })
+}
+
+/// Probabilities, and behind them which classes are in the sets, as 0 and 1.
+fn with_set(probabilities: Tensor, sets: Option<&Option<ClassSets>>) -> Result<Vec<Tensor>> {
+    let Some(Some(sets)) = sets else { return Ok(vec![probabilities]) };
+    let (rows, classes) = (probabilities.size(0), probabilities.size(-1));
+    let all = probabilities.to_vec::<f32>()?;
+    let is_in = all.chunks(classes.max(1)).flat_map(|row| sets.of(row));
+    let is_in: Vec<f32> = is_in.map(|is_in| f32::from(u8::from(is_in))).collect();
+    Ok(vec![probabilities, Tensor::new(is_in, [rows, classes])])
 }
 
 /// Numbers in their units, `[rows, numbers]`, and of intervals the lower and the upper bounds.
@@ -273,6 +291,6 @@ fn by_columns(
     let batch = set.all()?;
     let x = batch.x.as_f32().unwrap_or_default().to_vec();
     let x = Tensor::new(x, [rows, prepared.width]);
-    let y = answers(&model.about().task, model.layers().forward(&x, &Context::inference()))?;
+    let y = answers(model.about(), model.layers().forward(&x, &Context::inference()))?;
     Ok((numbers(network, inputs)?, all_of(y)?))
 }

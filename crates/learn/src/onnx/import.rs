@@ -8,7 +8,7 @@ use kiln_onnx::{Network, OnnxDType, Port};
 use serde::{Deserialize, Serialize};
 use serde_json::json;
 
-use crate::model::{InputSpec, Pixels, Task};
+use crate::model::{ClassSets, InputSpec, Pixels, Task};
 use crate::preparation::{ImagePreparation, Preparation};
 use crate::{Error, Model, Result};
 
@@ -107,6 +107,8 @@ struct Recorded {
     preparation: Preparation,
     #[serde(default)]
     threshold: Option<f64>,
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    sets: Vec<Option<ClassSets>>,
     /// Whether the graph takes raw data and gives answers.
     is_whole: bool,
 }
@@ -124,6 +126,7 @@ pub(super) fn recorded(model: &Model, is_whole: bool) -> (String, String) {
         task: about.task.clone(),
         preparation: about.preparation.clone(),
         threshold: about.threshold,
+        sets: about.sets.clone(),
         is_whole,
     };
     (WORD.to_string(), json!(recorded).to_string())
@@ -174,6 +177,7 @@ impl Model {
         let mut model = Model::behind(network, input, nothing, preparation)?;
         let width = width(&model, &port)?;
         model.about_mut().threshold = recorded.as_ref().and_then(|own| own.threshold);
+        model.about_mut().sets = recorded.as_ref().map(|own| own.sets.clone()).unwrap_or_default();
         model.about_mut().task = match (names, recorded) {
             (Some(names), _) => named(names, &width)?,
             (None, Some(Recorded { task, is_whole: false, .. })) => task,

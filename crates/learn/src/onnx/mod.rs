@@ -1,8 +1,10 @@
 //! Models as ONNX files that take raw data and give answers in their words: preparation, layers and what follows them as one graph.
 
 mod check;
+mod forecast;
 mod import;
 mod numbers;
+mod sets;
 mod steps;
 mod table;
 
@@ -19,7 +21,7 @@ use kiln_onnx::export::{
 use serde_json::Value as Json;
 
 use crate::Model;
-use crate::model::{PartMeaning, Task};
+use crate::model::{ClassSets, PartMeaning, Task};
 pub use check::Checked;
 pub use import::{Images, Import, Raw};
 pub(crate) use steps::StepsExport;
@@ -66,7 +68,11 @@ impl Model {
         options.metadata.extend(self.words(export.preprocessing));
         let mut builder = options.builder("kiln")?;
         let plan = self.about().preparation.table();
+        let series = self.about().preparation.forecast();
         match (plan, export.preprocessing) {
+            (_, true) if let Some(series) = series => {
+                forecast::graph(&mut builder, self, series, options.fold)?
+            }
             (Some(plan), true) => {
                 let rows = table::inputs(&mut builder, plan)?;
                 self.finish(&mut builder, rows, options.fold)?;
@@ -112,6 +118,9 @@ impl Model {
         if let (Some(plan), true) = (self.about().preparation.table(), is_whole) {
             words.extend(table::words(plan));
         }
+        if let (Some(series), true) = (self.about().preparation.forecast(), is_whole) {
+            words.extend(forecast::words(series));
+        }
         words.push(import::recorded(self, is_whole));
         words
     }
@@ -146,7 +155,8 @@ impl Model {
         match task {
             Task::Classes { names } => {
                 let threshold = self.about().threshold.filter(|_| names.len() == 2);
-                answer_classes(builder, &name, (sizes.last(), threshold), names, "");
+                let sets = self.about().sets.first();
+                answer_classes(builder, &name, (sizes.last(), threshold, sets), names, "");
             }
             Task::Tags { names } => {
                 // [batch, tags, steps] → [batch, steps, tags].
@@ -163,7 +173,7 @@ impl Model {
             }
             Task::Numbers { .. } => numbers::answer(builder, &name, &task.parts(), ""),
             Task::Several { .. } => {
-                for part in task.parts() {
+                for (at, part) in task.parts().into_iter().enumerate() {
                     let prefix = format!("{}.", part.name);
                     let PartMeaning::Classes(names) = part.meaning else {
                         numbers::answer(builder, &name, &[part], &prefix);
@@ -172,7 +182,7 @@ impl Model {
                     let [start, end, axis] = [part.outputs.start as i64, part.outputs.end as i64, 1]
                         .map(|number| builder.constant("part", &[1], &Data::I64(vec![number])));
                     let own = builder.node("Slice", &[&name, &start, &end, &axis], Vec::new());
-                    answer_classes(builder, &own, (None, None), names, &prefix);
+                    answer_classes(builder, &own, (None, None, self.about().sets.get(at)), names, &prefix);
                 }
             }
             Task::Text { .. } => builder.output(&name, "logits", OnnxDType::from_dtype(dtype), &sizes),
@@ -186,7 +196,7 @@ impl Model {
 fn answer_classes(
     builder: &mut Builder,
     logits: &str,
-    (width, threshold): (Option<&Size>, Option<f64>),
+    (width, threshold, sets): (Option<&Size>, Option<f64>, Option<&Option<ClassSets>>),
     names: &[String],
     prefix: &str,
 ) {
@@ -208,10 +218,14 @@ fn answer_classes(
     });
     let best = builder.node("ArgMax", &[weighed.as_ref().unwrap_or(&probabilities)], settings);
     let label = words_of(builder, &best, names);
+    let is_in = sets.and_then(Option::as_ref).map(|sets| sets::is_in(builder, &probabilities, sets));
     let batch = Size::Named(BATCH.to_string());
     builder.output(&label, &format!("{prefix}label"), OnnxDType::Text, std::slice::from_ref(&batch));
     let sizes = [batch, Size::Fixed(names.len())];
     builder.output(&probabilities, &format!("{prefix}{PROBABILITIES}"), OnnxDType::F32, &sizes);
+    if let Some(is_in) = is_in {
+        builder.output(&is_in, &format!("{prefix}set"), OnnxDType::Bool, &sizes);
+    }
 }
 
 /// What the output of probabilities is called.

@@ -1,6 +1,7 @@
 //! A model ready to be asked: raw values in, labels and probabilities out, from any number of threads.
 
 mod embed;
+mod forecast;
 mod pairs;
 #[cfg(feature = "image")]
 mod pictures;
@@ -18,6 +19,7 @@ use crate::model::{Model, Views};
 use crate::preparation::{Preparation, TextPreparation};
 use crate::programs::Programs;
 use crate::{Error, Result};
+pub use forecast::ForecastSteps;
 use prediction::Meanings;
 pub use prediction::Prediction;
 pub use prepared::PreparedRows;
@@ -88,12 +90,13 @@ impl Predictor {
             | Preparation::Images(_)
             | Preparation::Text(_)
             | Preparation::Tags(_)
-            | Preparation::Pairs(_) => None,
+            | Preparation::Pairs(_)
+            | Preparation::Forecast(_) => None,
         };
         let rows = rows.map(|plan| RowPreparation { form: Form::numbers(&[plan.width()]), plan });
         Ok(Predictor(Arc::new(Inner {
             rows,
-            meanings: Meanings::of(&about.task, about.threshold),
+            meanings: Meanings::of(&about.task, about.threshold, &about.sets),
             features: Programs::default(),
             model,
         })))
@@ -157,6 +160,7 @@ impl Predictor {
             (None, Preparation::Text(text)) => text.form(),
             (None, Preparation::Tags(tags)) => tags.form(),
             (None, Preparation::Pairs(pairs)) => pairs.form(),
+            (None, Preparation::Forecast(series)) => series.form(),
             (None, Preparation::Unsaid) => {
                 let input = &self.0.model.about().input;
                 input.plain().unwrap_or_else(|| input.form())

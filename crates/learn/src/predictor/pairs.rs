@@ -45,7 +45,8 @@ impl Predictor {
             | Preparation::Table(_)
             | Preparation::Images(_)
             | Preparation::Text(_)
-            | Preparation::Tags(_) => {
+            | Preparation::Tags(_)
+            | Preparation::Forecast(_) => {
                 Err(Error::Preparation("the model writes no text for another".to_string()))
             }
         }

@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use kiln_data::Unit;
 
-use crate::model::{Task, number_of};
+use crate::model::{ClassSets, Task, number_of};
 use crate::predictions::{all_probabilities_of, class_of, is_above};
 
 /// What a model says of a row.
@@ -14,7 +14,7 @@ use crate::predictions::{all_probabilities_of, class_of, is_above};
 /// use kiln::Prediction;
 ///
 /// let names = ["no".to_string(), "yes".to_string()];
-/// let said = Prediction::Classes { names: names.into(), class: 1, probabilities: vec![0.25, 0.75] };
+/// let said = Prediction::Classes { names: names.into(), class: 1, probabilities: vec![0.25, 0.75], set: None };
 /// assert_eq!((said.class(), said.probability("no")), (Some("yes"), Some(0.25)));
 /// ```
 #[derive(Clone, Debug, PartialEq)]
@@ -27,6 +27,8 @@ pub enum Prediction {
         class: usize,
         /// The probability of each.
         probabilities: Vec<f32>,
+        /// Whether each is in the set that holds the truth as often as was asked, where sets are predicted.
+        set: Option<Vec<bool>>,
     },
     /// A number for each name, in its own unit.
     Numbers {
@@ -72,6 +74,20 @@ impl Prediction {
             Prediction::Numbers { .. } | Prediction::Several { .. } | Prediction::Text { .. } => (&[], &[]),
         };
         names.iter().map(String::as_str).zip(probabilities.iter().copied())
+    }
+
+    /// The classes in the set that holds the truth as often as was asked, where sets are predicted.
+    pub fn set(&self) -> Option<impl Iterator<Item = &str>> {
+        match self {
+            Prediction::Classes { names, set: Some(set), .. } => {
+                let is_in = names.iter().zip(set).filter(|(_, is_in)| **is_in);
+                Some(is_in.map(|(name, _)| name.as_str()))
+            }
+            Prediction::Classes { set: None, .. }
+            | Prediction::Numbers { .. }
+            | Prediction::Several { .. }
+            | Prediction::Text { .. } => None,
+        }
     }
 
     /// The number, where one is predicted.
@@ -137,6 +153,8 @@ pub(super) struct Meanings {
     names: Arc<[String]>,
     /// Of two classes, above which probability it is the second.
     threshold: Option<f64>,
+    /// Of classes, which are in the set of a row.
+    sets: Option<ClassSets>,
     /// Of numbers the outputs of each, and what they are learned as.
     units: Vec<(Range<usize>, Unit)>,
     /// Of several targets, each with its name.
@@ -144,7 +162,7 @@ pub(super) struct Meanings {
 }
 
 impl Meanings {
-    pub(super) fn of(task: &Task, threshold: Option<f64>) -> Meanings {
+    pub(super) fn of(task: &Task, threshold: Option<f64>, sets: &[Option<ClassSets>]) -> Meanings {
         let names = match task {
             Task::Classes { names } | Task::Numbers { names, .. } | Task::Tags { names } => names.as_slice(),
             Task::Text { .. } | Task::Several { .. } => &[],
@@ -152,7 +170,11 @@ impl Meanings {
         let each = match task {
             Task::Several { targets } => targets
                 .iter()
-                .map(|target| (target.name.as_str().into(), Meanings::of(&target.task, None)))
+                .enumerate()
+                .map(|(at, target)| {
+                    let own = sets.get(at).map_or(&[][..], std::slice::from_ref);
+                    (target.name.as_str().into(), Meanings::of(&target.task, None, own))
+                })
                 .collect(),
             Task::Classes { .. } | Task::Numbers { .. } | Task::Text { .. } | Task::Tags { .. } => Vec::new(),
         };
@@ -163,7 +185,11 @@ impl Meanings {
             }
             Task::Classes { .. } | Task::Several { .. } | Task::Text { .. } | Task::Tags { .. } => Vec::new(),
         };
-        Meanings { names: names.into(), units, task: task.clone(), threshold, each }
+        let sets = match task {
+            Task::Classes { .. } => sets.first().cloned().flatten(),
+            Task::Numbers { .. } | Task::Several { .. } | Task::Text { .. } | Task::Tags { .. } => None,
+        };
+        Meanings { names: names.into(), units, task: task.clone(), threshold, sets, each }
     }
 
     /// The names of what is said.
@@ -180,7 +206,8 @@ impl Meanings {
                     (Some(threshold), [_, second]) => usize::from(is_above(*second, threshold)),
                     _ => class_of(outputs),
                 };
-                Prediction::Classes { names: self.names.clone(), class, probabilities }
+                let set = self.sets.as_ref().map(|sets| sets.of(&probabilities));
+                Prediction::Classes { names: self.names.clone(), class, probabilities, set }
             }
             Task::Numbers { .. } => {
                 let (mut numbers, mut bounds) = (Vec::new(), Vec::new());

@@ -114,7 +114,8 @@ impl Predictor {
             | Preparation::Table(_)
             | Preparation::Images(_)
             | Preparation::Text(_)
-            | Preparation::Pairs(_) => {
+            | Preparation::Pairs(_)
+            | Preparation::Forecast(_) => {
                 Err(Error::Preparation("the model doesn't give words tags".to_string()))
             }
         }

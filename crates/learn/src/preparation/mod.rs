@@ -23,6 +23,7 @@ pub use text::{TextColumns, TextPreparation};
 pub use unanswered::Unanswered;
 pub(crate) use unanswered::unanswered;
 
+use crate::forecast::ForecastPreparation;
 use crate::row::InputSpec;
 use crate::{Error, Result};
 
@@ -62,6 +63,8 @@ pub enum Preparation {
     Tags(TagPreparation),
     /// Pairs of texts.
     Pairs(PairPreparation),
+    /// Series that are forecast.
+    Forecast(Box<ForecastPreparation>),
 }
 
 impl From<TablePreparation> for Preparation {
@@ -94,10 +97,21 @@ impl From<PairPreparation> for Preparation {
     }
 }
 
+impl From<ForecastPreparation> for Preparation {
+    fn from(series: ForecastPreparation) -> Preparation {
+        Preparation::Forecast(Box::new(series))
+    }
+}
+
 /// What stands in a file for each kind.
-const KINDS: [&str; 5] = ["table", "images", "text", "tags", "pairs"];
+const KINDS: [&str; 6] = ["table", "images", "text", "tags", "pairs", "forecast"];
 
 impl Preparation {
+    /// That of series, if it is one.
+    pub fn forecast(&self) -> Option<&ForecastPreparation> {
+        if let Preparation::Forecast(plan) = self { Some(plan) } else { None }
+    }
+
     /// That of a table, if it is one.
     pub fn table(&self) -> Option<&TablePreparation> {
         if let Preparation::Table(plan) = self { Some(plan) } else { None }
@@ -109,7 +123,10 @@ impl Preparation {
             Preparation::Text(text) => text.padded,
             Preparation::Tags(tags) => tags.padded,
             Preparation::Pairs(pairs) => pairs.padded,
-            Preparation::Unsaid | Preparation::Table(_) | Preparation::Images(_) => false,
+            Preparation::Unsaid
+            | Preparation::Table(_)
+            | Preparation::Images(_)
+            | Preparation::Forecast(_) => false,
         }
     }
 
@@ -132,6 +149,7 @@ impl Preparation {
             Preparation::Text(text) => text.check(input),
             Preparation::Tags(tags) => tags.check(input),
             Preparation::Pairs(pairs) => pairs.check(input),
+            Preparation::Forecast(series) => series.check(input),
         }
     }
 
@@ -146,6 +164,7 @@ impl Preparation {
             Preparation::Text(_) => "the model takes texts of a table".to_string(),
             Preparation::Tags(_) => "the model gives the words of sentences tags".to_string(),
             Preparation::Pairs(_) => "the model writes a text for another".to_string(),
+            Preparation::Forecast(_) => "the model forecasts the series of a table".to_string(),
             Preparation::Unsaid => match input.numbers() {
                 Some(width) => format!(
                     "the model takes rows of {} and doesn't say which columns they are (kiln import --columns)",
@@ -188,6 +207,11 @@ impl Preparation {
                 .map(Preparation::Pairs)
                 .map_err(|error| read("pairs", error));
         }
+        if let Some(series) = said.remove("forecast") {
+            return serde_json::from_value(series)
+                .map(|series| Preparation::Forecast(Box::new(series)))
+                .map_err(|error| read("series", error));
+        }
         let kinds: Vec<String> = said.keys().map(|kind| format!("\"{kind}\"")).collect();
         Err(unknown(&if kinds.is_empty() { "nothing".to_string() } else { kinds.join(", ") }))
     }
@@ -221,7 +245,7 @@ fn unknown(kind: &str) -> String {
 
 impl Serialize for Preparation {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        let [table, images, text, tags, pairs] = KINDS;
+        let [table, images, text, tags, pairs, forecast] = KINDS;
         match self {
             Preparation::Unsaid => serializer.serialize_unit(),
             Preparation::Table(plan) => serializer.collect_map([(table, plan)]),
@@ -229,6 +253,7 @@ impl Serialize for Preparation {
             Preparation::Text(own) => serializer.collect_map([(text, own)]),
             Preparation::Tags(own) => serializer.collect_map([(tags, own)]),
             Preparation::Pairs(own) => serializer.collect_map([(pairs, own)]),
+            Preparation::Forecast(own) => serializer.collect_map([(forecast, own)]),
         }
     }
 }

@@ -64,6 +64,13 @@ impl Leaderboard {
         Leaderboard { figure: figure.to_string(), larger_is_better, folds, standings }
     }
 
+    /// One more line, of what wasn't fitted: what decides of it on each fold.
+    pub fn add(&mut self, name: &str, each: Vec<f64>, seconds: f64) {
+        let mut standings = std::mem::take(&mut self.standings);
+        standings.push(Standing::new(name, each, seconds));
+        *self = Leaderboard::new(&self.figure, self.larger_is_better, self.folds, standings);
+    }
+
     /// The line of a candidate.
     pub fn of(&self, name: &str) -> Option<&Standing> {
         self.standings.iter().find(|standing| standing.name == name)

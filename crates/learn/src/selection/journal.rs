@@ -129,5 +129,9 @@ pub(super) fn about(rows: &dyn Dataset, task: &Task) -> About {
         preparation: crate::Preparation::Unsaid,
         training: serde_json::Map::new(),
         threshold: None,
+        background: None,
+        kept_rows: None,
+        sets: Vec::new(),
+        profile: None,
     }
 }

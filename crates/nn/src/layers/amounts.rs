@@ -69,6 +69,18 @@ impl Places {
         Some(Places(spans))
     }
 
+    /// The numbers of rows in these places.
+    #[track_caller]
+    pub(crate) fn of_rows(&self, x: &Tensor) -> Tensor {
+        let part = |span: &Range<usize>| x.narrow(-1, span.start as isize, span.len());
+        let parts: Vec<Tensor> = self.0.iter().map(part).collect();
+        match parts.as_slice() {
+            [] => x.clone(),
+            [one] => one.clone(),
+            _ => Tensor::concat(&parts, -1),
+        }
+    }
+
     /// How many there are.
     fn count(&self) -> usize {
         self.0.iter().map(Range::len).sum()
@@ -142,24 +154,13 @@ impl Waves {
             places,
         }
     }
-
-    /// The numbers in those places.
-    fn chosen(&self, x: &Tensor) -> Tensor {
-        let part = |span: &Range<usize>| x.narrow(-1, span.start as isize, span.len());
-        let parts: Vec<Tensor> = self.places.0.iter().map(part).collect();
-        match parts.as_slice() {
-            [] => x.clone(),
-            [one] => one.clone(),
-            _ => Tensor::concat(&parts, -1),
-        }
-    }
 }
 
 impl Layer for Waves {
     /// `[…, features]` to `[…, numbers · size + features]`.
     #[track_caller]
     fn forward(&self, x: &Tensor, _: &Context) -> Tensor {
-        let numbers = self.chosen(x);
+        let numbers = self.places.of_rows(x);
         let known = self.frequency.shape().first().copied().unwrap_or(0);
         if x.error().is_none() && numbers.size(-1) != known {
             let message = format!("rows of {}, and waves of {known} numbers", numbers.size(-1));

@@ -2,6 +2,8 @@
 
 mod amounts;
 mod attention;
+mod calibration;
+mod columns;
 mod conv;
 mod dense;
 mod members;
@@ -12,6 +14,8 @@ mod trees;
 
 pub use amounts::{LearnedScale, Places, Waves};
 pub use attention::{MultiHeadAttention, PositionalEmbedding, TransformerBlock, TransformerOptions};
+pub use calibration::{Calibrate, Isotonic};
+pub use columns::{RowSteps, Take};
 pub use conv::{Conv1d, Conv2d, Conv3d, ConvTranspose1d, ConvTranspose2d, ConvTranspose3d};
 pub(crate) use conv::{convolution, transposed_convolution};
 pub use dense::{Dense, EmbedColumns, Embedding};

@@ -125,9 +125,23 @@ impl Trees {
 }
 
 impl Layer for Trees {
-    /// `[rows, columns]` to `[rows, outputs]`.
+    /// `[…, columns]` to `[…, outputs]`.
     #[track_caller]
     fn forward(&self, x: &Tensor, _: &Context) -> Tensor {
+        if x.error().is_none() && x.rank() > 2 {
+            let sizes = &x.shape()[..x.rank() - 1];
+            let (rows, columns) = (sizes.iter().product::<usize>(), x.size(-1));
+            let out: Vec<usize> = sizes.iter().copied().chain([self.base.shape()[0]]).collect();
+            return self.of_rows(&x.reshape([rows, columns])).reshape(out);
+        }
+        self.of_rows(x)
+    }
+}
+
+impl Trees {
+    /// `[rows, columns]` to `[rows, outputs]`.
+    #[track_caller]
+    fn of_rows(&self, x: &Tensor) -> Tensor {
         let parts = [
             &self.roots,
             &self.columns,

@@ -30,6 +30,8 @@ pub struct Groups {
 struct Group {
     pattern: String,
     factor: f64,
+    /// How many steps go by before it begins.
+    wait: u64,
     rule: Option<Box<dyn Optimizer>>,
 }
 
@@ -40,8 +42,14 @@ impl Groups {
     }
 
     /// Parameters whose paths match get the base rule at `factor` times the learning rate.
-    pub fn slower(mut self, pattern: &str, factor: f64) -> Groups {
-        self.groups.push(Group { pattern: pattern.to_string(), factor, rule: None });
+    pub fn slower(self, pattern: &str, factor: f64) -> Groups {
+        self.later(pattern, factor, 0)
+    }
+
+    /// Parameters whose paths match stay as they are for so many steps (that change weights), and then get the base rule at `factor` times the learning
+    /// rate: layers that thaw one after the other.
+    pub fn later(mut self, pattern: &str, factor: f64, steps: u64) -> Groups {
+        self.groups.push(Group { pattern: pattern.to_string(), factor, wait: steps, rule: None });
         self
     }
 
@@ -52,7 +60,7 @@ impl Groups {
             0.0 => 1.0,
             rate => rule.rate() / rate,
         };
-        self.groups.push(Group { pattern: pattern.to_string(), factor, rule: Some(Box::new(rule)) });
+        self.groups.push(Group { pattern: pattern.to_string(), factor, wait: 0, rule: Some(Box::new(rule)) });
         self
     }
 
@@ -103,13 +111,13 @@ impl Optimizer for Groups {
             let group = group.map(|group| &self.groups[group]);
             let base = self.vectors.as_ref().filter(|_| vector).unwrap_or(&self.base);
             let rule = group.and_then(|group| group.rule.as_ref()).unwrap_or(base);
-            let factor = group.map_or(1.0, |group| group.factor);
+            let (factor, wait) = group.map_or((1.0, 0), |group| (group.factor, group.wait));
             let mut name = group.map_or(String::new(), |group| group.pattern.clone());
             if vector {
                 name.push_str(" of one axis");
             }
             let own: Vec<Trained> = positions.iter().map(|&position| all[position].clone()).collect();
-            let new = slots.grouped(&name, factor, |slots| rule.update_all(slots, &own))?;
+            let new = slots.grouped(&name, (factor, wait), |slots| rule.update_all(slots, &own))?;
             for (position, value) in positions.into_iter().zip(new) {
                 values[position] = Some(value);
             }

@@ -45,6 +45,8 @@ struct SlotScope {
     group: String,
     /// How many times the step's learning rate theirs is.
     factor: f64,
+    /// After how many steps they begin to change.
+    wait: u64,
 }
 
 /// What an optimizer sees beside one parameter and its gradient.
@@ -62,7 +64,7 @@ pub struct ParameterSlots<'a> {
 impl Slots {
     pub(crate) fn new(rate: Variable, count: Variable) -> Slots {
         let step = Tensor::full((), 1i64);
-        let scope = SlotScope { part: String::new(), group: String::new(), factor: 1.0 };
+        let scope = SlotScope { part: String::new(), group: String::new(), factor: 1.0, wait: 0 };
         let (kept, pending) = (BTreeMap::new(), BTreeMap::new());
         Slots { rate, count, kept, updates: Vec::new(), step, pending, averages: Vec::new(), scope }
     }
@@ -80,22 +82,32 @@ impl Slots {
 
     /// The learning rate, a scalar.
     pub fn rate(&self) -> Tensor {
-        match self.scope.factor {
+        let rate = match self.scope.factor {
             1.0 => self.rate.tensor(),
             factor => self.rate.tensor() * factor,
+        };
+        match self.scope.wait {
+            0 => rate,
+            wait => rate * self.step.gt(wait as i64).cast(DType::F32),
         }
     }
 
     /// Runs `f` for a part of the model, whose rate is `factor` times the step's.
     pub(crate) fn scoped<R>(&mut self, part: &str, factor: f64, f: impl FnOnce(&mut Slots) -> R) -> R {
-        self.under(SlotScope { part: part.to_string(), group: String::new(), factor }, f)
+        self.under(SlotScope { part: part.to_string(), group: String::new(), factor, wait: 0 }, f)
     }
 
-    /// Runs `f` for some of the parameters, under a name for what is remembered of all of them together, at `factor` times the rate.
-    pub(super) fn grouped<R>(&mut self, group: &str, factor: f64, f: impl FnOnce(&mut Slots) -> R) -> R {
+    /// Runs `f` for some of the parameters, under a name for what is remembered of all of them together, at `factor` times the rate
+    /// and after so many steps.
+    pub(super) fn grouped<R>(
+        &mut self,
+        group: &str,
+        (factor, wait): (f64, u64),
+        f: impl FnOnce(&mut Slots) -> R,
+    ) -> R {
         let (part, factor) = (self.scope.part.clone(), self.scope.factor * factor);
-        let group = joined(&self.scope.group, group);
-        self.under(SlotScope { part, group, factor }, f)
+        let (group, wait) = (joined(&self.scope.group, group), self.scope.wait.max(wait));
+        self.under(SlotScope { part, group, factor, wait }, f)
     }
 
     fn under<R>(&mut self, scope: SlotScope, f: impl FnOnce(&mut Slots) -> R) -> R {

@@ -22,6 +22,12 @@ impl Sequential {
         self.add(Kind::Lambda(Lambda::new(name, f)))
     }
 
+    /// The layers of another row behind these.
+    pub fn then(mut self, row: Sequential) -> Sequential {
+        self.parts.extend(row.parts);
+        self
+    }
+
     /// Names the last layer: its parameters' paths then begin with that instead of its position.
     pub fn named(mut self, name: &str) -> Sequential {
         if let Some(part) = self.parts.last_mut() {

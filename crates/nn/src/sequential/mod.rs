@@ -6,6 +6,8 @@
 mod alike;
 mod blend;
 mod builder;
+mod calibration;
+mod parts;
 mod read;
 mod table;
 mod write;
@@ -17,7 +19,6 @@ use std::sync::OnceLock;
 
 use kiln_ir::{Error, ErrorKind, Result, Shape, line};
 
-use crate::composite;
 use crate::layers::{Dense, Lambda, Layer, convolution};
 use crate::module::{Context, Lengths, Module, TimeAxis, Visitor, looks_ahead, refusal, unpadded};
 use crate::random::Key;
@@ -27,6 +28,7 @@ use crate::tensor::window::{PerAxis, SpatialRank};
 pub use alike::alike;
 use blend::Blend;
 pub use blend::Blended;
+pub use parts::PartView;
 pub use table::{Spec, Takes, Word, listing, words};
 
 /// A row of layers.
@@ -157,31 +159,6 @@ impl Sequential {
         Err(Error::new(ErrorKind::Value, "new head", message).nowhere())
     }
 
-    /// What goes into the last dense layer of the row: what the model makes of `x` before it scores classes or pieces. Where there is none, what
-    /// goes into the last convolution over steps, as `[rows, steps, channels]`. An error without either.
-    #[track_caller]
-    pub fn features(&self, x: &Tensor, context: &Context) -> Tensor {
-        let is_dense = |part: &Part| {
-            matches!(part.kind, Kind::Described(Spec::Dense { .. } | Spec::MembersDense { .. }, _))
-        };
-        let is_conv = |part: &Part| matches!(part.kind, Kind::Described(Spec::Conv { .. }, _));
-        let (dense, conv) = (self.parts.iter().rposition(is_dense), self.parts.iter().rposition(is_conv));
-        let Some(last) = dense.or(conv) else {
-            let message = "the row has no layer that scores what comes before it".to_string();
-            return Error::new(ErrorKind::Value, "features", message).into();
-        };
-        let key = Key::new(self.seed);
-        line::on_behalf_of(line::of(Location::caller()), || {
-            let features = self.first(last, x, context, &key);
-            match self.parts[last].kind {
-                // All that the members make of it.
-                Kind::Described(Spec::MembersDense { .. }, _) => features.flatten(1..),
-                _ if dense.is_none() && features.rank() == 3 => features.permute([0, 2, 1]),
-                _ => features,
-            }
-        })
-    }
-
     fn add(mut self, kind: Kind) -> Sequential {
         self.parts.push(Part { name: None, kind });
         self
@@ -214,20 +191,7 @@ impl Sequential {
         if let Some((_, message)) = self.ambiguous_name() {
             return Error::new(ErrorKind::Value, "layers", message).nowhere().into();
         }
-        self.first(self.parts.len(), x, context, key)
-    }
-
-    /// What the first so many layers make of `x`.
-    fn first(&self, count: usize, x: &Tensor, context: &Context, key: &Key) -> Tensor {
-        self.parts.iter().enumerate().take(count).fold(x.clone(), |x, (position, part)| {
-            // What members said is no more what comes out behind another layer, or joined with other rows.
-            context.set_members(None);
-            let y = composite::layer(|| part.path(position), || part.run(&x, context, &key.derive(position)));
-            if !matches!(part.kind, Kind::Described(..) | Kind::Own(_)) {
-                context.set_members(None);
-            }
-            y
-        })
+        self.between(0..self.parts.len(), x, context, key)
     }
 }
 

@@ -71,9 +71,10 @@ function bars(probabilities) {
 
 const inWords = (value) => typeof value === "number" ? shown(value) : String(value);
 
-function parts(prediction, probabilities, interval) {
+function parts(prediction, probabilities, interval, set) {
   const children = [make("p", { className: "said", textContent: inWords(prediction) })];
   if (interval) children.push(make("p", { className: "interval", textContent: `from ${shown(interval[0])} to ${shown(interval[1])}` }));
+  if (set) children.push(make("p", { className: "interval", textContent: `the set that holds it: ${set.join(", ") || "none"}` }));
   if (probabilities) children.push(...bars(probabilities));
   return children;
 }
@@ -86,12 +87,14 @@ function show(said, took) {
       words.append(tag === "O" ? `${word} ` : make("span", {}, make("mark", { textContent: word }), make("small", { textContent: `${tag} ` })));
     }
     children.push(words);
+  } else if (Array.isArray(said.predictions)) {
+    children.push(...showSeries(said.predictions));
   } else if (said.prediction !== null && typeof said.prediction === "object" && !Array.isArray(said.prediction)) {
     for (const [name, value] of Object.entries(said.prediction)) {
-      children.push(make("h3", { textContent: name }), ...parts(value, (said.probabilities || {})[name], (said.interval || {})[name]));
+      children.push(make("h3", { textContent: name }), ...parts(value, (said.probabilities || {})[name], (said.interval || {})[name], (said.set || {})[name]));
     }
   } else {
-    children.push(...parts(said.prediction, said.probabilities, said.interval));
+    children.push(...parts(said.prediction, said.probabilities, said.interval, said.set));
   }
   const whole = make("details", {}, make("summary", { textContent: `As programs get it, in ${took.toFixed(0)} ms` }), make("pre", { textContent: JSON.stringify(said, null, 1) }));
   children.push(whole);
@@ -274,7 +277,28 @@ async function read(answer, text, note, isLast) {
   }
 }
 
-const FORMS = { rows: formOfRows, pictures: formOfPictures, texts: formOfTexts, prompts: formOfPrompts };
+// The table of a series so far, as a file or a text; what comes next is a table.
+function formOfSeries() {
+  const box = make("textarea", { rows: 8, spellcheck: false, placeholder: "the table so far, with a header" });
+  const file = make("input", { type: "file", accept: ".csv,.tsv,.txt" });
+  file.addEventListener("change", async () => { if (file.files[0]) box.value = await file.files[0].text(); });
+  const submit = make("button", { type: "submit", textContent: "Forecast" });
+  const form = make("form", {}, make("h2", { textContent: "Series" }), make("label", { className: "field" }, make("span", { textContent: "CSV" }), box),
+    make("label", { className: "field" }, make("span", { textContent: "Or a file" }), file), make("p", { className: "row" }, submit));
+  form.addEventListener("submit", (event) => { event.preventDefault(); ask(box.value, "text/csv"); });
+  return [form];
+}
+
+function showSeries(series) {
+  const cell = (text) => make("td", { textContent: text });
+  return series.flatMap(({ key, steps }) => [
+    make("h3", { textContent: Object.values(key).join(", ") }),
+    make("div", { className: "scroll" }, make("table", {}, ...steps.slice(0, 100).map(({ time, prediction, interval }) =>
+      make("tr", {}, cell(time), cell(shown(prediction)), cell(interval ? `${shown(interval[0])} to ${shown(interval[1])}` : ""))))),
+  ]);
+}
+
+const FORMS = { series: formOfSeries, rows: formOfRows, pictures: formOfPictures, texts: formOfTexts, prompts: formOfPrompts };
 
 async function choose(name) {
   model = await get(`/models/${encodeURIComponent(name)}`);

@@ -206,7 +206,7 @@ pub async fn infer<'s>(
             let said = batcher.predict(prepared, coming, asking.deadline).await?;
             reply(served, request.id.as_deref(), &request.wanted, batcher.predictor().task(), &said)
         }
-        Engine::Speaks(_) | Engine::Reads(_) | Engine::Sees(_) => {
+        Engine::Speaks(_) | Engine::Reads(_) | Engine::Sees(_) | Engine::Foresees(_) => {
             let mut answers = Vec::new();
             for given in request.texts()? {
                 answers.push(asking.alone(served, given.clone()).await?.into_bytes());

@@ -28,6 +28,9 @@ pub(super) fn all<'c>(settings: &Settings, source: &'c TrainingData) -> Result<N
         preset: Some(name.to_string()),
         time_limit: None,
         threshold: None,
+        coverage: None,
+        sets: None,
+        calibrate: None,
         ..settings.clone()
     };
     for (name, kind) in FITTED {

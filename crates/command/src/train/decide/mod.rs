@@ -14,6 +14,7 @@ use kiln_learn::prelude::*;
 use kiln_learn::selection::{FitRecord, FoldRows, Selected, Selection, SelectionProgress};
 use serde_json::{Map, Value, json};
 
+use super::calibration;
 use super::chosen::Decider;
 use super::evidence::{self, SelectionEvidence};
 use super::fitted::model_of;
@@ -30,7 +31,7 @@ use crate::settings::{DEFAULT_SEED, Seconds, Seed, Settings};
 use crate::source::TrainingData;
 
 /// Where a run's folder keeps its fits.
-const FITS: &str = "candidates";
+pub(super) const FITS: &str = "candidates";
 
 /// Fewer rows than this don't tell which of several models is the best.
 pub const ROWS: usize = 50;
@@ -88,7 +89,7 @@ pub(super) fn repeated(path: &Path) -> Result<(Settings, Repeated)> {
 
 /// What was decided before.
 pub(super) struct Repeated {
-    records: Vec<FitRecord>,
+    pub(super) records: Vec<FitRecord>,
     /// How many rows of each part its figures are of.
     measured: usize,
 }
@@ -121,6 +122,8 @@ pub(super) fn run(
     let decider = Decider::of(settings.metric.as_deref(), &source.task)?;
     Threshold::of(&settings, &source.task, true)?;
     let folds = folds(source, seed)?;
+    let held = folds.iter().map(|(_, held)| held.len()).sum();
+    calibration::options(&settings, &source.task, held, true)?;
     if let Some(before) = before {
         let allowed: Vec<&str> = before.allowed.iter().map(String::as_str).collect();
         settings.only_as_before(flags, &before.settings, &allowed)?;
@@ -262,7 +265,7 @@ fn folds(source: &TrainingData, seed: u64) -> Result<Vec<FoldRows>> {
 }
 
 /// Says how far it is.
-fn told(say: &Say, progress: SelectionProgress) {
+pub(super) fn told(say: &Say, progress: SelectionProgress) {
     match progress {
         SelectionProgress::Begins(..) => {}
         SelectionProgress::Ends(record, score) => {

@@ -16,10 +16,11 @@ use super::incoming::Incoming;
 use super::{ArgumentVisitor, Begins, Mistake, Word, arguments};
 use crate::init::Init;
 use crate::layers::{
-    Activation, BatchNorm, Dense, Dropout, EmbedColumns, Embedding, Flatten, GroupNorm, Gru, InstanceNorm,
-    Layer, LayerNorm, LearnedScale, Lstm, MemberScales, MembersDense, MultiHeadAttention, OverTime, PRelu,
-    Places, Pool, PositionalEmbedding, RecurrentOptions, Reshape, RmsNorm, Rnn, TransformerBlock,
-    TransformerOptions, Transpose, Trees, Upsample, Waves, convolution, transposed_convolution,
+    Activation, BatchNorm, Calibrate, Dense, Dropout, EmbedColumns, Embedding, Flatten, GroupNorm, Gru,
+    InstanceNorm, Isotonic, Layer, LayerNorm, LearnedScale, Lstm, MemberScales, MembersDense,
+    MultiHeadAttention, OverTime, PRelu, Places, Pool, PositionalEmbedding, RecurrentOptions, Reshape,
+    RmsNorm, Rnn, RowSteps, Take, TransformerBlock, TransformerOptions, Transpose, Trees, Upsample, Waves,
+    convolution, transposed_convolution,
 };
 use crate::models::{BlockOptions, DecoderBlock};
 use crate::runtime::room;
@@ -233,13 +234,32 @@ layers! {
         /// How many nodes all of them have.
         nodes: usize = 0 => required "nodes",
     }
-    examples &[(Rows, "trees 3 2 8")],
+    examples &[(Rows, "trees 3 2 8"), (Sequences, "trees 3 2 8")],
     methods { trees(outputs: usize, trees: usize, nodes: usize) = Spec::Trees { outputs, trees, nodes }; }
     make |x| {
-        if x.shape.rank() != 2 {
-            return Err(x.refuse(format!("needs rows [batch, features], not {}", x.shape)));
-        }
+        x.needs(2)?;
         Box::new(Trees::new(*outputs, *trees, *nodes)?)
+    };
+
+    /// Each number times a factor plus a shift that were found after training (`--calibrate`, `--interval`) and that no optimizer changes.
+    Calibrate "calibrate"
+    examples &[(Rows, "calibrate"), (Sequences, "calibrate")],
+    methods { calibrate() = Spec::Calibrate; }
+    make |x| {
+        x.needs(2)?;
+        Box::new(Calibrate::new(x.features()?)?)
+    };
+
+    /// How far each number is above the first (a single one: as it is), bent by a rising line that was found after training (`--calibrate isotonic`).
+    Isotonic "isotonic" {
+        /// How many corners the line has.
+        corners: usize = 2 => required "corners",
+    }
+    examples &[(Rows, "isotonic 4"), (Sequences, "isotonic 3")],
+    methods { isotonic(corners: usize) = Spec::Isotonic { corners }; }
+    make |x| {
+        x.needs(2)?;
+        Box::new(Isotonic::new(x.features()?, *corners)?)
     };
 
     /// Normalisation over the batch, by channel.
@@ -430,6 +450,40 @@ layers! {
     examples &[(Rows, "reshape 2 -1"), (Images, "reshape -1")],
     methods { reshape(sizes: &[isize]) = Spec::Reshape { sizes: sizes.to_vec() }; }
     make |_| Box::new(Reshape(sizes.clone()));
+
+    /// The numbers of rows in these places, counted from 1, and no others.
+    Take "take" {
+        /// Which places.
+        places: Places = Places(Vec::new()) => required "places",
+    }
+    examples &[(Rows, "take 1-2+4"), (Sequences, "take 2-3")],
+    methods { take(places: Places) = Spec::Take { places }; }
+    make |x| {
+        let features = x.features()?;
+        if let Some(span) = places.0.iter().find(|span| span.end > features) {
+            return Err(x.refuse(format!("there is no number {} in rows of {features}", span.end)));
+        }
+        Box::new(Take(places.clone()))
+    };
+
+    /// Rows as sequences: the last numbers of a row are so many for each of its steps, and every step is told what stands before them, behind its own.
+    Steps "steps" {
+        /// How many steps there are.
+        count: usize = 0 => required "count",
+        /// How many numbers each has of its own.
+        size: usize = 0 => required "size",
+    }
+    examples &[(Rows, "steps 2 1"), (Rows, "steps 2 2")],
+    methods { steps(count: usize, size: usize) = Spec::Steps { count, size }; }
+    make |x| {
+        let width = x.features()?;
+        if x.shape.rank() != 2 || count.checked_mul(*size).is_none_or(|own| own == 0 || own > width) {
+            return Err(x.refuse(format!("{count} steps of {size} don't stand in {}", x.shape)));
+        }
+        // What is told to all of them is there as often.
+        room(&Shape::from([*count, width]), DType::F32)?;
+        Box::new(RowSteps { count: *count, size: *size })
+    };
 
     /// Each pixel is repeated so often along each spatial axis.
     Upsample "upsample" {

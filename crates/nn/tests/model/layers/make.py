@@ -258,3 +258,21 @@ case("waves 2 count 4 of 1-2+4", Waves([0, 1, 3], 2, 4), (3, 5))
 case("waves", Waves([0, 1], 3, 16), (2, 3, 2))
 case("members 3", Members(3, 5), (2, 5))
 case("members-dense 2", MembersDense(3, 4, 2), (5, 3, 4))
+
+
+class Take(nn.Module):
+    def forward(self, x):
+        return x[..., [0, 1, 3]]
+
+
+class Steps(nn.Module):
+    """The last 3 * 2 numbers are those of three steps; what stands before is told to each, behind its own."""
+
+    def forward(self, x):
+        own = x[:, -6:].reshape(-1, 3, 2)
+        told = x[:, None, :-6].expand(-1, 3, -1)
+        return torch.cat([own, told], -1)
+
+
+case("take 1-2+4", Take(), (3, 5))
+case("steps 3 2", Steps(), (4, 10))
