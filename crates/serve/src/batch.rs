@@ -44,7 +44,7 @@ impl RowJob {
 }
 
 #[derive(Default)]
-struct Waiting {
+struct WaitingRows {
     jobs: VecDeque<RowJob>,
     rows: usize,
     sleeps: bool,
@@ -53,7 +53,7 @@ struct Waiting {
 
 /// What askers and the worker share.
 struct BatchQueue {
-    waiting: Mutex<Waiting>,
+    waiting: Mutex<WaitingRows>,
     wake: Condvar,
     batching: BatchOptions,
     /// Requests whose rows are just being read.
@@ -62,7 +62,7 @@ struct BatchQueue {
 }
 
 impl BatchQueue {
-    fn lock(&self) -> MutexGuard<'_, Waiting> {
+    fn lock(&self) -> MutexGuard<'_, WaitingRows> {
         self.waiting.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
@@ -203,9 +203,9 @@ fn next(shared: &BatchQueue) -> Option<Vec<RowJob>> {
 /// Sleeps until something comes, or for so long.
 fn sleep<'w>(
     shared: &'w BatchQueue,
-    mut waiting: MutexGuard<'w, Waiting>,
+    mut waiting: MutexGuard<'w, WaitingRows>,
     most: Option<Duration>,
-) -> MutexGuard<'w, Waiting> {
+) -> MutexGuard<'w, WaitingRows> {
     waiting.sleeps = true;
     let mut waiting = match most {
         None => shared.wake.wait(waiting).unwrap_or_else(PoisonError::into_inner),
@@ -216,7 +216,7 @@ fn sleep<'w>(
 }
 
 /// Takes jobs of so many rows, one at least, without those that nobody waits for.
-fn take(waiting: &mut Waiting, most: usize, now: Instant) -> Vec<RowJob> {
+fn take(waiting: &mut WaitingRows, most: usize, now: Instant) -> Vec<RowJob> {
     let (mut jobs, mut rows) = (Vec::new(), 0);
     while let Some(job) = waiting.jobs.pop_front() {
         if job.is_forgotten(now) {
@@ -280,7 +280,7 @@ mod tests {
     #[test]
     fn a_batch_is_no_larger_than_its_size_unless_a_job_is() {
         let now = Instant::now();
-        let mut waiting = Waiting::default();
+        let mut waiting = WaitingRows::default();
         let mut kept = Vec::new();
         for rows in [3, 4, 2, 20, 1] {
             let (job, said) = job(rows, now);
@@ -298,7 +298,7 @@ mod tests {
     #[test]
     fn what_nobody_waits_for_is_not_taken() {
         let now = Instant::now();
-        let mut waiting = Waiting::default();
+        let mut waiting = WaitingRows::default();
         let (left, said) = job(1, now);
         drop(said);
         let (late, _late) = job(1, now - Duration::from_secs(2));

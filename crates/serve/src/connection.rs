@@ -32,9 +32,9 @@ const HEAD: usize = 64 << 10;
 const QUIET: Duration = Duration::from_secs(20);
 
 /// One of the open connections, until it is dropped.
-struct Counted<'c>(&'c AtomicUsize);
+struct OpenConnection<'c>(&'c AtomicUsize);
 
-impl Drop for Counted<'_> {
+impl Drop for OpenConnection<'_> {
     fn drop(&mut self) {
         self.0.fetch_sub(1, Ordering::Relaxed);
     }
@@ -71,7 +71,7 @@ fn take(stream: TcpStream, service: &Arc<Service>, stop: &watch::Receiver<bool>)
     }
     let (service, stop) = (service.clone(), stop.clone());
     tokio::spawn(async move {
-        let _counted = Counted(&service.metrics.connections);
+        let _counted = OpenConnection(&service.metrics.connections);
         let _ = stream.set_nodelay(true);
         let alive = TcpKeepalive::new().with_time(QUIET).with_interval(QUIET / 4).with_retries(4);
         let _ = SockRef::from(&stream).set_tcp_keepalive(&alive);
