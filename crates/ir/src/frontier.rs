@@ -172,14 +172,12 @@ impl Instead {
                     match inputs.iter().zip(&node.inputs).all(|(new, old)| new.id == old.id) {
                         true => node.clone(),
                         false => {
-                            let op = match &node.op {
+                            let mut op = node.op.clone();
+                            if let Op::Rule(rule) = &node.op {
                                 // What a rule holds of the values before is replaced in what it gives.
-                                Op::Rule(rule) => Op::Rule(Shared(Arc::new(RuleInstead {
-                                    rule: rule.0.clone(),
-                                    instead: self.clone(),
-                                }))),
-                                op => op.clone(),
-                            };
+                                let (rule, instead) = (rule.0.clone(), self.clone());
+                                op = Op::Rule(Shared(Arc::new(RuleInstead { rule, instead })));
+                            }
                             Node::new(op, inputs, node.shape.clone(), node.dtype, node.at)
                         }
                     }
@@ -228,11 +226,13 @@ fn structures(nodes: &[Arc<Node>], hasher: &RandomState) -> HashMap<u64, u64> {
     for node in nodes {
         let operands: Vec<u64> = node.inputs.iter().map(|operand| of[&operand.id]).collect();
         let sized = (&operands, &node.shape, node.dtype);
-        let number = match &node.op {
-            Op::StopGradient | Op::Barrier(_) | Op::Rule(_) => operands.first().copied().unwrap_or(0),
+        let number = if let Op::StopGradient | Op::Barrier(_) | Op::Rule(_) = node.op {
+            operands.first().copied().unwrap_or(0)
+        } else if let Op::Const(data) = &node.op {
             // Numbers that a pass makes anew are other ones each time.
-            Op::Const(data) => hasher.hash_one((data.to_le_bytes(), sized)),
-            op => hasher.hash_one((op, sized)),
+            hasher.hash_one((data.to_le_bytes(), sized))
+        } else {
+            hasher.hash_one((&node.op, sized))
         };
         of.insert(node.id, number);
     }
