@@ -281,7 +281,7 @@ mod tests {
     fn what_is_of_several_rows_together_is_none_of_each() {
         let own = input(0).unary(UnaryOp::Exp);
         let mean = own.reduce(ReduceOp::Sum, &[0]);
-        let whole = own.binary(BinaryOp::Sub, &mean.expand([2, 3])).binary(BinaryOp::Mul, &input(1));
+        let whole = own.binary(BinaryOp::Sub, &mean).binary(BinaryOp::Mul, &input(1));
         let edge = edge_of(&whole);
         assert_eq!(edge.len(), 1);
         assert!(matches!(edge[0].node().unwrap().op, Op::Unary(UnaryOp::Exp)));
