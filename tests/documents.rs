@@ -107,7 +107,8 @@ fn crates_depend_only_along_the_arrows() {
             "crates/learn",
             &["kiln-data", "kiln-files", "kiln-ir", "kiln-map", "kiln-nn", "kiln-onnx", "kiln-reference"],
         ),
-        ("crates/command", &["kiln-files", "kiln-learn", "kiln-map"]),
+        ("crates/serve", &["kiln-learn", "kiln-map"]),
+        ("crates/command", &["kiln-files", "kiln-learn", "kiln-map", "kiln-serve"]),
         ("crates/testkit", &["kiln-ir"]),
         (".", &["kiln-command", "kiln-learn"]),
     ];

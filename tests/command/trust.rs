@@ -99,6 +99,8 @@ fn sets_are_the_same_wherever_a_model_is_asked_and_hold_what_was_asked() {
         let difference: f64 =
             checked.split("difference is ").nth(1).unwrap().split(' ').next().unwrap().parse().unwrap();
         assert!(difference < 1e-4, "{checked}");
+        let given = folder.out(&["inspect", &format!("{out}/m.onnx")]);
+        assert!(given.contains("; set bool[?, 3]"), "{given}");
         assert!(
             folder
                 .out(&["inspect", &path])

@@ -40,6 +40,8 @@ mod report;
 mod rows;
 mod runs;
 mod search;
+#[cfg(feature = "serve")]
+mod serve;
 mod settings;
 mod shell;
 mod source;
@@ -91,7 +93,7 @@ fn command() -> Command {
                 .help_heading("Run")
                 .help("What may differ from the run that --resume goes on with: settings by name, or data, with commas between them"),
         );
-    Command::new("kiln")
+    let command = Command::new("kiln")
         .version(env!("CARGO_PKG_VERSION"))
         .about("Neural networks from raw data to a trained model, in one binary")
         .propagate_version(true)
@@ -126,7 +128,10 @@ fn command() -> Command {
         .subcommand(computes(bench::BenchFlags::augment_args(Command::new("bench"))))
         .subcommand(devices::DevicesFlags::augment_args(Command::new("devices")))
         .subcommand(shell::CompletionFlags::augment_args(Command::new("completions")))
-        .subcommand(shell::ManFlags::augment_args(Command::new("man")))
+        .subcommand(shell::ManFlags::augment_args(Command::new("man")));
+    #[cfg(feature = "serve")]
+    let command = command.subcommand(computes(serve::ServeFlags::augment_args(Command::new("serve"))));
+    command
 }
 
 /// The command: says what went wrong, and with which code the process is to end.
@@ -217,6 +222,8 @@ fn run() -> Result<ExitCode> {
         Some(("data", matches)) => data::run(data::DataFlags::from_arg_matches(matches)?),
         Some(("bench", matches)) => bench::run(bench::BenchFlags::from_arg_matches(matches)?),
         Some(("devices", matches)) => devices::run(devices::DevicesFlags::from_arg_matches(matches)?),
+        #[cfg(feature = "serve")]
+        Some(("serve", matches)) => serve::run(serve::ServeFlags::from_arg_matches(matches)?),
         Some(("completions", matches)) => {
             shell::completions(shell::CompletionFlags::from_arg_matches(matches)?, command())
         }

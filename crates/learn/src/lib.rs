@@ -47,6 +47,7 @@ pub mod hub;
 mod inputs;
 mod kept_rows;
 pub mod linear;
+pub mod lines;
 pub mod model;
 #[cfg(not(feature = "terminal"))]
 mod no_terminal;
@@ -80,7 +81,7 @@ pub use kiln_ir as ir;
 pub use kiln_map::{Exceeded, Limits, Resource};
 pub use kiln_nn::*;
 pub use model::Model;
-pub use predictor::{ForecastSteps, Prediction, Predictor, TaggedWord};
+pub use predictor::{ForecastSteps, Prediction, Predictor, PreparedRows, TaggedWord};
 pub use preparation::Preparation;
 pub use registry::{default_device, device, devices};
 pub use terminal::Interrupt;

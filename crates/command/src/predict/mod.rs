@@ -2,7 +2,6 @@
 
 mod forecasts;
 mod generate;
-pub mod lines;
 mod masked;
 mod pairs;
 mod pictures;
@@ -22,13 +21,13 @@ use kiln_learn::preparation::TextPreparation;
 use kiln_learn::{Predictor, Preparation};
 
 use self::generate::GenerateFlags;
-use self::lines::{best, object, table_header, table_rows};
 use self::masked::print_masked;
-pub use self::texts::task as task_of;
 use self::texts::{GivenText, TextFlags, is_text, print_predictions};
 use super::out;
 use super::reading::ReadingFlags;
 use super::rows;
+pub use kiln_learn::lines;
+pub use kiln_learn::lines::task as task_of;
 
 /// Predict with a trained model
 ///
@@ -184,16 +183,16 @@ pub fn run(flags: PredictFlags) -> Result<ExitCode> {
             writeln!(
                 out,
                 "{}",
-                object(questions.files.get(row).map(PathBuf::as_path), answer, &about.task, row)
+                lines::object(questions.files.get(row).map(PathBuf::as_path), answer, &about.task, row)
             )?;
         } else if questions.table.is_none() {
             let file = questions.files.get(row).map(|file| file.display().to_string()).unwrap_or_default();
-            writeln!(out, "{file}  {}", best(answer, &about.task, flags.top()))?;
+            writeln!(out, "{file}  {}", lines::best(answer, &about.task, flags.top()))?;
         }
     }
     if let (Some(table), false) = (&questions.table, flags.json) {
-        table_header(table, about, &mut out)?;
-        table_rows(table, &answers, &about.task, &mut out)?;
+        lines::table_header(table, about, &mut out)?;
+        lines::table_rows(table, &answers, &about.task, &mut out)?;
     }
     out.flush()?;
     Ok(if questions.failed.is_empty() { ExitCode::SUCCESS } else { ExitCode::FAILURE })

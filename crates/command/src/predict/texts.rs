@@ -6,11 +6,11 @@ use std::path::{Path, PathBuf};
 use anyhow::{Result, bail};
 use clap::Args;
 use kiln_learn::hub::{PieceAggregation, TextPair};
-use kiln_learn::model::{NamedTask, Task};
 use kiln_learn::{Embeddings, Prediction, Result as Learned};
 use serde_json::json;
 
 use super::generate::TEXTS;
+pub(super) use super::lines::task;
 use super::lines::{best, object, quoted};
 use crate::{out, rows};
 
@@ -224,18 +224,4 @@ pub(super) fn print_predictions(
         }
     }
     Ok(out.flush()?)
-}
-
-/// What is predicted.
-pub fn task(said: &Prediction) -> Task {
-    match said {
-        Prediction::Classes { names, .. } => Task::Classes { names: names.to_vec() },
-        Prediction::Numbers { names, .. } => Task::plain_numbers(names.to_vec()),
-        Prediction::Several { targets } => {
-            let named =
-                targets.iter().map(|(name, said)| NamedTask { name: name.to_string(), task: task(said) });
-            Task::Several { targets: named.collect() }
-        }
-        Prediction::Text { scores, .. } => Task::Text { pieces: scores.len() },
-    }
 }

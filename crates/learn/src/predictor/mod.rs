@@ -6,6 +6,7 @@ mod pairs;
 #[cfg(feature = "image")]
 mod pictures;
 mod prediction;
+mod prepared;
 mod tags;
 
 use kiln_map::counted;
@@ -21,6 +22,8 @@ use crate::{Error, Result};
 pub use forecast::ForecastSteps;
 use prediction::Meanings;
 pub use prediction::Prediction;
+pub use prepared::PreparedRows;
+use prepared::{plan_inputs, text_of};
 pub use tags::TaggedWord;
 
 /// A model, the preparation of its data and its compiled programs. Cloning shares them, and any number of threads may ask at once:
@@ -207,16 +210,10 @@ impl Predictor {
         let Some(RowPreparation { plan, form }) = &self.0.rows else {
             return rows.into_iter().map(|row| self.one_row(row)).collect();
         };
-        let (mut inputs, width) = (Vec::new(), plan.width());
-        for (at, row) in rows.into_iter().enumerate() {
-            let placed = |error: kiln_data::Error| error.at_line(at as u64 + 1);
-            let cells = plan.cells(row).map_err(placed)?;
-            inputs.resize((at + 1) * width, 0.0);
-            plan.encode(&cells, &mut inputs[at * width..]).map_err(placed)?;
-        }
+        let (inputs, count) = plan_inputs(plan, rows)?;
         let mut outputs = Vec::new();
-        self.0.model.run(form, &inputs, inputs.len() / width.max(1), &mut outputs)?;
-        Ok(self.say(&outputs, inputs.len() / width.max(1)))
+        self.0.model.run(form, &inputs, count, &mut outputs)?;
+        Ok(self.say(&outputs, count))
     }
 
     /// A row of a model that has no way for single rows but by a table.
@@ -230,11 +227,7 @@ impl Predictor {
         if let Preparation::Text(text) = &about.preparation
             && let Some(columns) = &text.columns
         {
-            let cell = cells.iter().find(|(name, _)| name.as_ref() == columns.text);
-            let (_, cell) = cell.ok_or_else(|| {
-                Error::Preparation(format!("the row lacks the column of texts, \"{}\"", columns.text))
-            })?;
-            return self.text(text, &cell.text());
+            return self.text(text, &text_of(&cells, &columns.text)?);
         }
         let table = about.reading()?.row(cells.iter().map(|(name, cell)| (name.as_ref(), *cell)))?;
         self.first(self.predict(&about.of_table(&table)?.rows)?)

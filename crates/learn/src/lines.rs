@@ -1,13 +1,14 @@
-//! Predictions as cells, lines and objects.
+//! Predictions as cells, lines and objects: what `kiln predict` prints and `kiln serve` answers.
 
 use std::borrow::Cow;
 use std::io::Write;
 use std::path::Path;
 
-use kiln_learn::Prediction;
-use kiln_learn::data::{Column, Table, Unit};
-use kiln_learn::model::{About, PartMeaning, Task, TaskPart};
+use kiln_data::{Column, Table, Unit};
 use serde_json::{Map, Value, json};
+
+use crate::model::{About, NamedTask, PartMeaning, Task, TaskPart};
+use crate::predictor::Prediction;
 
 /// What was predicted, as JSON has it.
 fn value(answer: &Prediction, task: &Task) -> Value {
@@ -73,7 +74,7 @@ pub fn best(answer: &Prediction, task: &Task, count: usize) -> String {
 }
 
 /// The names of the columns that are added to a table.
-pub(super) fn header(about: &About) -> Vec<String> {
+pub fn header(about: &About) -> Vec<String> {
     let mut names = Vec::new();
     let has_set = |at: usize| about.sets.get(at).is_some_and(Option::is_some);
     match &about.task {
@@ -103,18 +104,18 @@ pub(super) fn header(about: &About) -> Vec<String> {
 }
 
 /// Writes the names of a table's columns and of those that are added.
-pub(super) fn table_header(table: &Table, about: &About, out: &mut impl Write) -> std::io::Result<()> {
+pub fn table_header(table: &Table, about: &About, out: &mut impl Write) -> std::io::Result<()> {
     let names = table.names().map(|name| quoted(name).into_owned()).chain(header(about));
     writeln!(out, "{}", names.collect::<Vec<_>>().join(","))
 }
 
 /// Writes a table's rows with what is said of each.
-pub(super) fn table_rows(
+pub fn table_rows(
     table: &Table,
     answers: &[Prediction],
     task: &Task,
     out: &mut impl Write,
-) -> anyhow::Result<()> {
+) -> std::io::Result<()> {
     for (row, answer) in answers.iter().enumerate() {
         let cell = |column: &Column| {
             column.cell(row).text().map_or(String::new(), |text| quoted(&text).into_owned())
@@ -129,7 +130,7 @@ pub(super) fn table_rows(
 }
 
 /// Writes what stands in them.
-pub(super) fn cells(answer: &Prediction, task: &Task, line: &mut impl Write) -> std::io::Result<()> {
+pub fn cells(answer: &Prediction, task: &Task, line: &mut impl Write) -> std::io::Result<()> {
     if let Some(class) = answer.class() {
         write!(line, ",{}", quoted(class))?;
     }
@@ -193,6 +194,20 @@ pub fn object(file: Option<&Path>, answer: &Prediction, task: &Task, row: usize)
         Prediction::Numbers { .. } | Prediction::Text { .. } => {}
     }
     object
+}
+
+/// What a prediction is of, where no model says it: of a hub's folder.
+pub fn task(said: &Prediction) -> Task {
+    match said {
+        Prediction::Classes { names, .. } => Task::Classes { names: names.to_vec() },
+        Prediction::Numbers { names, .. } => Task::plain_numbers(names.to_vec()),
+        Prediction::Several { targets } => {
+            let named =
+                targets.iter().map(|(name, said)| NamedTask { name: name.to_string(), task: task(said) });
+            Task::Several { targets: named.collect() }
+        }
+        Prediction::Text { scores, .. } => Task::Text { pieces: scores.len() },
+    }
 }
 
 /// The bounds of a number, `[low, high]`, or of several.
