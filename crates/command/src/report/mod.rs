@@ -6,7 +6,9 @@ pub mod forecast;
 mod insight;
 mod predictions;
 mod raster;
+mod series;
 mod tables;
+mod time_axis;
 
 use std::fmt::Write as _;
 use std::path::Path;
