@@ -119,9 +119,9 @@ fn mistakes_in_series_are_said_with_their_mend() {
     for (file, flags, wrong) in [
         ("sales.csv", &["--forecast", "7"][..], "--forecast needs --target"),
         ("sales.csv", &["--target", "sold", "--forecast", "0"], "whole number from 1"),
-        ("sales.csv", &["--target", "sild", "--forecast", "7"], "did you mean sold"),
-        ("sales.csv", &["--target", "sold", "--forecast", "7", "--series", "shpo"], "did you mean shop"),
-        ("sales.csv", &["--target", "sold", "--forecast", "7", "--known", "prize"], "did you mean price"),
+        ("sales.csv", &["--target", "sild", "--forecast", "7"], "did you mean \"sold\""),
+        ("sales.csv", &["--target", "sold", "--forecast", "7", "--series", "shpo"], "did you mean \"shop\""),
+        ("sales.csv", &["--target", "sold", "--forecast", "7", "--known", "prize"], "did you mean \"price\""),
         ("sales.csv", &["--target", "sold", "--forecast", "7", "--known", "sold"], "is what is forecast"),
         (
             "sales.csv",
