@@ -141,6 +141,11 @@ fn mistakes_in_series_are_said_with_their_mend() {
         ),
         ("sales.csv", &["--target", "sold", "--forecast", "7", "--refit"], "changes nothing for forecasts"),
         ("sales.csv", &["--target", "sold", "--forecast", "7", "--preset", "cnn"], "for images"),
+        (
+            "sales.csv",
+            &["--target", "sold", "--forecast", "7", "--preset", "trees", "--epochs", "3"],
+            "--epochs changes nothing for --preset trees",
+        ),
         ("sales.csv", &["--target", "sold", "--season", "7"], "--season changes nothing for a table"),
         ("words.csv", &["--target", "sold", "--forecast", "1"], "must be a finite number"),
         ("short.csv", &["--target", "sold", "--forecast", "4"], "shorter horizon"),
