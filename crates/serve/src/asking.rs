@@ -62,6 +62,10 @@ impl<'s> Asking<'s> {
                 let see = move || Ok(engine::alone(sees.predict(&[Picture::read(&given)?])?));
                 self.lane.run(self.deadline, see).await?.map_err(|error: kiln_learn::Error| error.into())
             }
+            Engine::Foresees(predictor) => {
+                let predictor = predictor.clone();
+                self.lane.run(self.deadline, move || foreseen(&predictor, &given)).await?
+            }
             Engine::Speaks(_) | Engine::Batches(_) => {
                 Err(Refusal::fault("the model is asked in another way"))
             }
