@@ -20,7 +20,7 @@ from scipy.stats import betabinom
 from sklearn import datasets
 
 warnings.filterwarnings("ignore")
-folder, kiln = pathlib.Path(sys.argv[1]), sys.argv[2]
+folder, kiln = pathlib.Path(sys.argv[1]).resolve(), sys.argv[2]
 random = np.random.default_rng(11)
 
 
@@ -129,7 +129,7 @@ for at, (table, (task, load)) in enumerate(TABLES.items()):
         how = ["--coverage", coverage, "--sets", kind, "--calibrate", "auto"] if kind else ["--task", "number", "--interval", coverage]
         run("train", "train.csv", "--target", "target", "--preset", preset, "--val-fraction", 0.4, "--test-fraction", 0,
             "--numbers", "standardise", "--quiet", "--out", out, *how)
-        model = json.loads(run("inspect", out / "model.kiln") and (out / "result.json").read_text())
+        model = json.loads((out / "result.json").read_text())
         rows = list(csv.DictReader(run("predict", out / "model.kiln", "new.csv").splitlines()))
         run("export", out / "model.kiln", out / "m.onnx")
         session = onnxruntime.InferenceSession(str(out / "m.onnx"), providers=["CPUExecutionProvider"])

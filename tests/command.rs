@@ -26,6 +26,8 @@ mod pictures;
 mod search;
 #[path = "command/selected.rs"]
 mod selected;
+#[path = "command/series.rs"]
+mod series;
 #[path = "command/sizes.rs"]
 mod sizes;
 #[path = "command/tables.rs"]

@@ -99,6 +99,8 @@ fn sets_are_the_same_wherever_a_model_is_asked_and_hold_what_was_asked() {
         let difference: f64 =
             checked.split("difference is ").nth(1).unwrap().split(' ').next().unwrap().parse().unwrap();
         assert!(difference < 1e-4, "{checked}");
+        let given = folder.out(&["inspect", &format!("{out}/m.onnx")]);
+        assert!(given.contains("; set bool[?, 3]"), "{given}");
         assert!(
             folder
                 .out(&["inspect", &path])
@@ -111,8 +113,8 @@ fn sets_are_the_same_wherever_a_model_is_asked_and_hold_what_was_asked() {
         }
     }
     // What goes on from such a model finds its own.
-    let flags = ["cost", "--target", "ill", "--from", "run2/model.kiln", "--epochs", "1", "--out", "on"];
-    let done = trained(&folder, &flags);
+    let flags = ["train", "p.csv", "--json", "--from", "run2/model.kiln", "--epochs", "1", "--out", "on"];
+    let done = json(&folder.out(&flags));
     assert!(done["calibration"].is_null());
     let on = Model::load(folder.path().join("on/model.kiln")).unwrap();
     assert!(on.about().sets.is_empty() && !on.about().layers.contains("calibrate"));
@@ -207,7 +209,9 @@ fn new_rows_are_held_against_those_of_the_training() {
         .unwrap();
     std::io::Write::write_all(&mut child.stdin.take().unwrap(), &folder.read("older.csv")).unwrap();
     assert_eq!(String::from_utf8(child.wait_with_output().unwrap().stdout).unwrap(), older);
-    assert_eq!(folder.out(&["check", path, "older.csv", "--limit", "bytes=20000"]), older);
+    folder.write("long.csv", patients(10_000, 9, 9.0));
+    let long = ["check", path, "long.csv"];
+    assert_eq!(folder.out(&[&long[..], &["--limit", "bytes=1000000"]].concat()), folder.out(&long));
     for (flags, mend) in [
         (&["check", path, "p.csv", "--rate", "2"][..], "between 0 and 1"),
         (&["check", path, "nothing.csv"], "nothing.csv"),

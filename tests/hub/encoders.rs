@@ -240,3 +240,28 @@ fn the_command_says_classes_and_meanings_of_texts_alone_in_pairs_and_of_files() 
         assert!(missing.contains("reviews.txt: there is no such file"), "{missing}");
     }
 }
+
+#[test]
+fn the_words_of_a_text_are_told_with_what_they_move() {
+    for (name, from, expected) in folders("encoders") {
+        let folder = program(&format!("hub-encoder-explain-{name}"));
+        let from = from.to_string_lossy();
+        let asked = ["explain", &*from, "--text", "a fine film, it is not", "--json"];
+        let labels = EncoderModel::open(&*from).unwrap().labels().len();
+        if expected["texts"][0]["said"].is_null() || labels < 2 {
+            let (_, refused) = folder.error(&asked);
+            assert!(refused.contains("tell"), "{name}: {refused}");
+            continue;
+        }
+        let line: Value = serde_json::from_str(&folder.out(&asked)).unwrap();
+        let pieces = line["pieces"].as_array().unwrap();
+        let text: String = pieces.iter().map(|piece| piece["piece"].as_str().unwrap()).collect();
+        let moved: f64 = pieces.iter().map(|piece| piece["moved"].as_f64().unwrap()).sum();
+        assert_eq!(text, "a fine film, it is not", "{name}");
+        let far = line["output"].as_f64().unwrap() - line["baseline"].as_f64().unwrap();
+        assert!((far - moved).abs() < 1e-5 * (1.0 + far.abs()), "{name}: {line}");
+        assert_eq!(line["errors"].as_array().map(Vec::len), Some(pieces.len()), "{name}");
+        folder.out(&["explain", &from, "--text", "a fine film", "--out", "why.html"]);
+        assert!(String::from_utf8(folder.read("why.html")).unwrap().contains("<span style="), "{name}");
+    }
+}

@@ -207,7 +207,7 @@ fn live(faults: &mut Faults, name: &str, suits: Suits) {
         Suits::Sorted => {
             cell("explain", &[&["explain", model], data.ask]);
         }
-        Suits::Texts | Suits::Tagged | Suits::Pairs => {}
+        Suits::Texts | Suits::Tagged | Suits::Pairs | Suits::Series => {}
     }
     let measured = cell("evaluate", &[&["eval", model], data.answers]);
     if suits != Suits::Series {

@@ -172,14 +172,12 @@ impl Instead {
                     match inputs.iter().zip(&node.inputs).all(|(new, old)| new.id == old.id) {
                         true => node.clone(),
                         false => {
-                            let op = match &node.op {
+                            let mut op = node.op.clone();
+                            if let Op::Rule(rule) = &node.op {
                                 // What a rule holds of the values before is replaced in what it gives.
-                                Op::Rule(rule) => Op::Rule(Shared(Arc::new(RuleInstead {
-                                    rule: rule.0.clone(),
-                                    instead: self.clone(),
-                                }))),
-                                op => op.clone(),
-                            };
+                                let (rule, instead) = (rule.0.clone(), self.clone());
+                                op = Op::Rule(Shared(Arc::new(RuleInstead { rule, instead })));
+                            }
                             Node::new(op, inputs, node.shape.clone(), node.dtype, node.at)
                         }
                     }
@@ -228,11 +226,13 @@ fn structures(nodes: &[Arc<Node>], hasher: &RandomState) -> HashMap<u64, u64> {
     for node in nodes {
         let operands: Vec<u64> = node.inputs.iter().map(|operand| of[&operand.id]).collect();
         let sized = (&operands, &node.shape, node.dtype);
-        let number = match &node.op {
-            Op::StopGradient | Op::Barrier(_) | Op::Rule(_) => operands.first().copied().unwrap_or(0),
+        let number = if let Op::StopGradient | Op::Barrier(_) | Op::Rule(_) = node.op {
+            operands.first().copied().unwrap_or(0)
+        } else if let Op::Const(data) = &node.op {
             // Numbers that a pass makes anew are other ones each time.
-            Op::Const(data) => hasher.hash_one((data.to_le_bytes(), sized)),
-            op => hasher.hash_one((op, sized)),
+            hasher.hash_one((data.to_le_bytes(), sized))
+        } else {
+            hasher.hash_one((&node.op, sized))
         };
         of.insert(node.id, number);
     }
@@ -281,7 +281,7 @@ mod tests {
     fn what_is_of_several_rows_together_is_none_of_each() {
         let own = input(0).unary(UnaryOp::Exp);
         let mean = own.reduce(ReduceOp::Sum, &[0]);
-        let whole = own.binary(BinaryOp::Sub, &mean.expand([2, 3])).binary(BinaryOp::Mul, &input(1));
+        let whole = own.binary(BinaryOp::Sub, &mean).binary(BinaryOp::Mul, &input(1));
         let edge = edge_of(&whole);
         assert_eq!(edge.len(), 1);
         assert!(matches!(edge[0].node().unwrap().op, Op::Unary(UnaryOp::Exp)));

@@ -41,7 +41,7 @@ const NUMBERS: usize = 50_000;
 const SEEN: usize = 10_000;
 
 /// More rows than this no file draws.
-const MOST: usize = 10_000;
+const MOST: usize = 1_000;
 
 /// Where the order of each column's values starts, so that columns know nothing of each other.
 const SEED: u64 = 0x6b69_6c6e;

@@ -41,10 +41,8 @@ pub fn ordered<L: Layer + ?Sized>(model: &L, x: &Tensor) -> Result<Vec<(String, 
     for (path, param) in model.parameters() {
         let variable = param.variable()?.tensor();
         let node = variable.expr().node().map_err(|error| error.as_ref().clone())?;
-        let place = match &node.op {
-            Op::Var(variable) => used.get(&variable.address()).copied(),
-            _ => None,
-        };
+        let place =
+            if let Op::Var(variable) = &node.op { used.get(&variable.address()).copied() } else { None };
         placed.push((place, path, param));
     }
     placed.sort_by_key(|(place, ..)| *place);

@@ -55,7 +55,7 @@ impl<'m, L: Layer + ?Sized> Rest<'m, L> {
     /// Where the model doesn't take such rows.
     pub fn of(model: &'m L, row: impl Into<Shape>, dtype: DType) -> Result<Option<Rest<'m, L>>> {
         let (row, places) = (row.into(), Vec::new());
-        let traced = Pass::new(model, &input(&row, dtype, ROWS))?;
+        let traced = TracedPass::new(model, &input(&row, dtype, ROWS))?;
         // A pass that doesn't train goes on from the same values.
         let other = model.forward(&input(&row, dtype, ROWS), &Context::inference());
         let cut = frontier(&traced.roots, &[other.0], (INPUT, ROWS), &|variable| traced.keeps(variable))?;
@@ -97,7 +97,7 @@ impl<'m, L: Layer + ?Sized> Rest<'m, L> {
 
     /// The values at the cut, of so many rows, as a step of training has them.
     fn edge(&self, rows: usize) -> Result<Vec<Expr>> {
-        Pass::new(self.model, &self.input(rows))?.edge(&self.cut)
+        TracedPass::new(self.model, &self.input(rows))?.edge(&self.cut)
     }
 }
 
@@ -108,13 +108,13 @@ fn input(row: &Shape, dtype: DType, rows: usize) -> Tensor {
 }
 
 /// A pass of a training: all that comes out of it, and the variables that a step changes.
-struct Pass {
+struct TracedPass {
     roots: Vec<Expr>,
     changed: HashSet<usize>,
 }
 
-impl Pass {
-    fn new<L: Layer + ?Sized>(model: &L, x: &Tensor) -> Result<Pass> {
+impl TracedPass {
+    fn new<L: Layer + ?Sized>(model: &L, x: &Tensor) -> Result<TracedPass> {
         let drawn = Tensor(Expr::input(DRAWN, Shape::scalar(), DType::I64));
         let context = Context::training(Key::from_tensor(&drawn));
         let mut roots = vec![model.forward(x, &context).0];
@@ -125,7 +125,7 @@ impl Pass {
         let changed: Vec<Tensor> = trained.map(|(_, param)| param.tensor()).chain(states).collect();
         let changed = addresses(&changed)?;
         roots.extend(updates.into_iter().map(|(_, value)| value.0));
-        Ok(Pass { roots, changed })
+        Ok(TracedPass { roots, changed })
     }
 
     fn keeps(&self, variable: &Shared<dyn VariableHandle>) -> bool {

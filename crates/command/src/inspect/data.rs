@@ -98,6 +98,15 @@ pub fn table(table: &Table) -> String {
     text
 }
 
+/// The columns of a table, for programs.
+pub fn columns(table: &Table) -> Vec<serde_json::Value> {
+    let one = |column: &Column| {
+        let missing = (0..table.len()).filter(|&row| column.cell(row) == Cell::Missing).count();
+        serde_json::json!({ "name": column.name(), "kind": column.kind(), "missing": missing })
+    };
+    table.columns().iter().map(one).collect()
+}
+
 /// The range of numbers, or the most frequent words.
 fn range(column: &Column) -> String {
     let cells = || (0..column.len()).map(|row| column.cell(row));

@@ -3,6 +3,7 @@
 mod data;
 mod folder;
 mod forest;
+mod series;
 
 use std::fmt::Write as _;
 use std::io::Read as _;
@@ -11,7 +12,7 @@ use std::path::{Path, PathBuf};
 use anyhow::{Context as _, Result, bail};
 use clap::{Args, ValueEnum};
 use kiln_learn::data::{Curve, Unit};
-use kiln_learn::data::{Frame, read_text};
+use kiln_learn::data::{Frame, Table, read_text};
 use kiln_learn::forecast::ForecastPreparation;
 use kiln_learn::hub;
 use kiln_learn::model::{NETWORK, PartMeaning, Task, listed};
@@ -20,6 +21,7 @@ use kiln_learn::weights::Weights;
 use kiln_learn::{Model, Summary, onnx};
 use kiln_map::shown;
 
+use self::series::SeriesFlags;
 use super::reading::{READING, ReadingFlags, open};
 use super::rows::is_standard_input;
 use super::source::holds_pictures;
@@ -30,7 +32,8 @@ use crate::out::counted;
 ///
 /// Of a model: its layers with sizes, parameters and operations, what goes in, what comes out, how it was trained. Of a file of weights
 /// (safetensors and their index, npz, npy, pt, pth): names, types and shapes. Of an ONNX file: what it takes, gives and has. Of a table: its columns with kinds, ranges and missing
-/// values, the classes, the first rows; of a frame of prepared rows the same. Of images: sizes, classes, and some of them drawn. Of a
+/// values, the classes, the first rows, and where it is one of series how often they step, what is missing, which seasons there are; of a frame of
+/// prepared rows the same but series. Of images: sizes, classes, and some of them drawn. Of a
 /// text: its length, its characters, how it begins.
 #[derive(Args)]
 #[command(after_long_help = "Examples:
@@ -40,6 +43,7 @@ use crate::out::counted;
   kiln inspect resnet18.pth
   kiln inspect heart.csv
   kiln inspect verkauf.csv --decimal , --dates dmy
+  kiln inspect sales.csv --time day --series store,item --target sold
   kiln inspect data/mnist")]
 pub struct InspectFlags {
     /// A model's file, weights, an ONNX file, a table (- for the standard input), a frame, a text, a folder of images or of a language model, a GGUF file
@@ -54,7 +58,29 @@ pub struct InspectFlags {
     batch: usize,
 
     #[command(flatten)]
+    series: SeriesFlags,
+
+    /// Print what a table holds as JSON, for programs
+    #[arg(long)]
+    json: bool,
+
+    #[command(flatten)]
     reading: ReadingFlags,
+}
+
+impl InspectFlags {
+    /// What a table holds.
+    fn table(&self, table: &Table) -> Result<String> {
+        let shown = self.series.shown(table)?;
+        if self.json {
+            let series = shown.as_ref().map(|shown| shown.json());
+            let what =
+                serde_json::json!({ "rows": table.len(), "columns": data::columns(table), "series": series });
+            return Ok(serde_json::to_string_pretty(&what)? + "\n");
+        }
+        let series = shown.map_or(String::new(), |shown| format!("\n{}", shown.text()));
+        Ok(data::table(table) + &series)
+    }
 }
 
 /// What can be shown of a model.
@@ -74,7 +100,7 @@ pub fn run(flags: InspectFlags) -> Result<()> {
     let path = &flags.what;
     let reading = flags.reading.reading()?;
     if is_standard_input(path) {
-        return out::text(data::table(&open(&reading, path)?));
+        return out::text(flags.table(&open(&reading, path)?)?);
     }
     if hub::is_model(path) {
         return out::text(folder::of_model(path)?);
@@ -100,10 +126,13 @@ pub fn run(flags: InspectFlags) -> Result<()> {
             "txt" | "text" | "md" => data::prose(&read_text(path)?),
             _ => {
                 let table = reading.open(path)?;
-                return out::text(data::table(&table));
+                return out::text(flags.table(&table)?);
             }
         },
     };
+    if flags.json || !flags.series.is_empty() {
+        bail!("{}: --json, --time, --series, --target and --frequency are for tables", path.display());
+    }
     if !flags.reading.is_empty() {
         bail!("{}: --{} are for tables", path.display(), READING.join(", --"));
     }

@@ -96,7 +96,7 @@ fn by_parts(
                 true => answers.iter().enumerate().try_for_each(|(row, answer)| {
                     Ok(writeln!(out, "{}", object(None, answer, &about.task, rows + row))?)
                 }),
-                false => table_rows(&table, &answers, &about.task, &mut out),
+                false => Ok(table_rows(&table, &answers, &about.task, &mut out)?),
             }
         };
         let result = written();

@@ -189,7 +189,7 @@ pub(super) fn card(told: &Told, measured: Option<&Measured>) -> Result<String> {
     let has_rows = told.rows.iter().any(|rows| *rows > 0);
     let data = format!(
         "{}: {train} to train on, {valid} to validate with, {test} to test with",
-        escape(&told.title)
+        escape(told.title.trim_end_matches(": a run of kiln"))
     );
     if has_rows {
         entry("Data", &data)?;

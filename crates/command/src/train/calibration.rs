@@ -44,7 +44,7 @@ pub(super) fn options(
         bail!("--{flag} goes by validation rows, and there are none; --val-fraction 0.2 holds some out");
     }
     if let Some(share) = settings.coverage.map(|share| share.0) {
-        let least = (share / (1.0 - share) - 1e-9).ceil();
+        let least = (share / (1.0 - share) - 1e-6).ceil();
         if (held as f64) < least {
             bail!(
                 "--coverage {share} goes by {} that are held out at least, and there are {}; ask for less, or hold out more",

@@ -39,17 +39,25 @@ fn blank(set: &dyn Dataset) -> Tensor {
     Tensor::zeros(shape).cast(dtype(&form))
 }
 
+/// How long the beginning is that all paths have in common, in whole parts: a network of a file is itself a layer of a row.
+fn common(paths: &[String]) -> usize {
+    let Some(first) = paths.first() else { return 0 };
+    let ends = first.bytes().enumerate().filter(|(_, byte)| *byte == b'.').map(|(at, _)| at + 1);
+    let is_of_all = |end: &usize| paths.iter().all(|path| path.get(..*end) == first.get(..*end));
+    ends.take_while(is_of_all).last().unwrap_or(0)
+}
+
 /// The trained parameters of a model by layers, from the input to the output.
 fn layers(model: &dyn Layer, x: &Tensor) -> Result<Vec<Vec<String>>> {
+    let trained = ordered(model, x)?.into_iter().filter(|(_, param)| !param.is_frozen());
+    let paths: Vec<String> = trained.map(|(path, _)| path).collect();
+    let start = common(&paths);
     let mut layers: Vec<(String, Vec<String>)> = Vec::new();
-    for (path, param) in ordered(model, x)? {
-        if param.is_frozen() {
-            continue;
-        }
-        let layer = layer_of(&path);
-        match layers.iter_mut().find(|(known, _)| known == layer) {
+    for path in paths {
+        let layer = layer_of(&path[start..]).to_string();
+        match layers.iter_mut().find(|(known, _)| *known == layer) {
             Some((_, paths)) => paths.push(path),
-            None => layers.push((layer.to_string(), vec![path])),
+            None => layers.push((layer, vec![path])),
         }
     }
     Ok(layers.into_iter().map(|(_, paths)| paths).collect())
@@ -124,5 +132,7 @@ mod tests {
         for (path, layer) in cases {
             assert_eq!(layer_of(path), layer);
         }
+        let paths = ["0.conv1.weight", "0.conv1.bias", "0.fc.weight"].map(String::from);
+        assert_eq!((common(&paths), common(&paths[..1]), common(&[])), (2, 8, 0));
     }
 }

@@ -331,7 +331,7 @@ fn middle(edges: &[f32], counts: &[u64], range: &[f32; 2]) -> f32 {
     for (at, count) in counts.iter().enumerate() {
         let count = *count as f64;
         if before + count >= half && count > 0.0 {
-            let low = if at == 0 { range[0] } else { edges[at - 1] };
+            let low = at.checked_sub(1).and_then(|before| edges.get(before)).copied().unwrap_or(range[0]);
             let high = edges.get(at).copied().unwrap_or(range[1]);
             return low + (high - low) * ((half - before) / count) as f32;
         }

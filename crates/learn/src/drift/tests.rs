@@ -62,6 +62,11 @@ fn trained(rng: &mut Rng) -> Model {
     let profile = DataProfile::of(&model, &plan, &train, &held).unwrap();
     let written = serde_json::to_string(&profile).unwrap();
     assert_eq!(serde_json::from_str::<DataProfile>(&written).unwrap(), profile);
+    let mut wrong = model.about().clone();
+    wrong.profile = Some(profile.clone());
+    wrong.check().unwrap();
+    wrong.profile.iter_mut().for_each(|profile| profile.columns[0].missing = u64::MAX);
+    assert!(wrong.check().err().unwrap().to_string().contains("add up"));
     model.about_mut().profile = Some(profile);
     model
 }

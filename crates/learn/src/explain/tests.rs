@@ -5,6 +5,8 @@ use kiln_nn::loss::{CrossEntropy, Loss};
 use kiln_nn::sequential::Blended;
 use kiln_nn::{AdamW, Sequential};
 
+use kiln_nn::Module as _;
+
 use super::*;
 use crate::linear::{self, LinearOptions};
 use crate::model::{About, Task, TaskLoss};

@@ -176,7 +176,7 @@ impl ForecastPreparation {
 
     /// How many numbers of a row are of the past alone: the window and what sums it up.
     pub fn past_width(&self) -> usize {
-        self.window + FIGURES
+        self.window.saturating_add(FIGURES)
     }
 
     /// How many numbers of a row are of each step.
@@ -204,7 +204,7 @@ impl ForecastPreparation {
 
     /// How many numbers a row has: those of the past, then those of each step.
     pub fn width(&self) -> usize {
-        self.past_width() + self.horizon * self.step_width()
+        self.past_width().saturating_add(self.horizon.saturating_mul(self.step_width()))
     }
 
     /// The season that the naive forecast repeats.
@@ -219,7 +219,8 @@ impl ForecastPreparation {
 
     /// Whether it makes what a model takes.
     pub(crate) fn check(&self, input: &InputSpec) -> Result<()> {
-        if self.window < self.period() || self.horizon == 0 {
+        let is_seen = |period: &usize| (1..=self.window).contains(period);
+        if self.horizon == 0 || self.periods.is_empty() || !self.periods.iter().all(is_seen) {
             let message = "its preparation of series sees less than a season, or forecasts no step";
             return Err(Error::Preparation(message.to_string()));
         }

@@ -129,7 +129,14 @@ fn cycle(values: &[f64]) -> Option<usize> {
     let begin = alike.iter().position(|alike| *alike < 0.0)?;
     let peak = (begin.max(2)..=longest).max_by(|a, b| alike[*a].total_cmp(&alike[*b]))?;
     let is_peak = alike[peak] >= alike[peak - 1] && alike[peak] >= alike[peak + 1];
-    (is_peak && alike[peak] >= ALIKE).then_some(peak)
+    // A cycle of ten and a half steps is as alike after ten as after eleven: its multiples tell which is nearer.
+    let multiples = |period: &usize| {
+        let own: Vec<f64> = (1..=3).filter_map(|count| alike.get(count * period).copied()).collect();
+        own.iter().sum::<f64>() / own.len() as f64
+    };
+    let nearest =
+        (begin.max(2).max(peak - 1)..=peak + 1).max_by(|a, b| multiples(a).total_cmp(&multiples(b)));
+    nearest.filter(|_| is_peak && alike[peak] >= ALIKE)
 }
 
 /// Where a straight line through values begins, and how it rises.
@@ -198,6 +205,25 @@ mod tests {
         assert_eq!(periods(&months, "monthly"), [12]);
         let sun: Vec<f64> = (0..300).map(|at| 50.0 + 40.0 * wave(at, 11.0) + 8.0 * rng.normal()).collect();
         assert_eq!(periods(&sun, "steps of 1"), [11]);
+    }
+
+    #[test]
+    fn known_series_have_the_seasons_that_they_are_known_for() {
+        let kept: Vec<serde_json::Value> = serde_json::from_str(include_str!("ets/reference.json")).unwrap();
+        let mut found = Vec::new();
+        for (name, text) in [
+            ("air passengers", "monthly"),
+            ("CO2", "monthly"),
+            ("El Niño", "monthly"),
+            ("sunspots", "yearly"),
+            ("Nile", "yearly"),
+            ("unemployment", "quarterly"),
+        ] {
+            let own = kept.iter().find(|own| own["name"] == name).unwrap();
+            let values = own["values"].as_array().unwrap().iter().map(|value| value.as_f64().unwrap());
+            found.push(periods(&values.collect::<Vec<_>>(), text));
+        }
+        assert_eq!(found, [vec![12], vec![12], vec![12], vec![11], vec![], vec![]]);
     }
 
     #[test]

@@ -6,7 +6,7 @@ use kiln_map::counted;
 use super::{ForecastPreparation, ForecastWindows, NaiveScale, PreparedSeries, SeriesRow};
 use crate::{Error, Result};
 
-/// Rows of series for a selection: which there are, the folds in the order of time, and the last window of each series for the test.
+/// Rows of series for a selection: which there are, the folds, of which the latest comes first, and the last window of each series for the test.
 ///
 /// The last horizon of a series is its test. Before it, blocks of origins a horizon long are held out in turn; what is learned from for one of them
 /// ends before its first origin.
@@ -97,7 +97,7 @@ impl Backtest {
         };
         Backtest {
             rows,
-            folds: (0..folds).rev().map(fold).collect(),
+            folds: (0..folds).map(fold).collect(),
             test: of_series.iter().map(|&(series, last)| (series, last + horizon)).collect(),
             short: lengths.len() - of_series.len(),
         }

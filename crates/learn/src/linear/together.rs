@@ -175,7 +175,8 @@ fn add_rows(
     }
 }
 
-/// A dense layer for all numbers of a set's rows, with the L2 penalty that cross-validation chooses for all of them together, and its strength.
+/// A dense layer for all numbers of a set's rows, with the L2 penalty that cross-validation chooses for all of them together, and its strength. Where
+/// folds are told `in_order` of time, those beside the one that is held out are left out with it: their rows overlap.
 ///
 /// ```
 /// use kiln::data::{Dataset, Form, Set};
@@ -184,14 +185,18 @@ fn add_rows(
 /// let x: Vec<f32> = (0..40).map(|at| (at * 7 % 13) as f32).collect();
 /// let y: Vec<f32> = x.iter().flat_map(|x| [2.0 * x + 1.0, -x]).collect();
 /// let set = Set::new(x, Form::numbers(&[1]), y, Form::numbers(&[2]))?;
-/// let (layers, _) = fit_together(&set, &LinearOptions::new())?;
+/// let (layers, _) = fit_together(&set, &LinearOptions::new(), false)?;
 /// assert_eq!(layers.to_text()?, "dense 2");
 /// # Ok::<(), kiln::Error>(())
 /// ```
 ///
 /// # Errors
 /// Where rows aren't rows of numbers, there are fewer than two, or they can't be read.
-pub fn fit_together(train: &dyn Dataset, options: &LinearOptions) -> Result<(Sequential, f64)> {
+pub fn fit_together(
+    train: &dyn Dataset,
+    options: &LinearOptions,
+    in_order: bool,
+) -> Result<(Sequential, f64)> {
     let (x, y) = (train.x(), train.y());
     if x.shape.len() != 1 || x.codes().is_some() || y.codes().is_some() || train.len() < 2 {
         let message = "a linear model of several numbers is fitted to two rows of numbers or more";
@@ -210,7 +215,7 @@ pub fn fit_together(train: &dyn Dataset, options: &LinearOptions) -> Result<(Seq
     let square = (0..size).map(|at| xx[at * size + at]).sum::<f64>() / size.max(1) as f64;
     let strength = match options.strength {
         Some(told) => told,
-        None => chosen(&all, &each, square)?,
+        None => chosen(&all, &each, square, in_order)?,
     };
     let none = || Error::Training("the features of a linear model are no finite numbers".to_string());
     let weights = all.solved(&xx, strength.max(1e-9 * square)).ok_or_else(none)?;
@@ -219,18 +224,23 @@ pub fn fit_together(train: &dyn Dataset, options: &LinearOptions) -> Result<(Seq
 }
 
 /// The strength of least squared error on the folds that are held out in turn.
-fn chosen(all: &SharedSums, each: &[SharedSums], square: f64) -> Result<f64> {
+fn chosen(all: &SharedSums, each: &[SharedSums], square: f64, in_order: bool) -> Result<f64> {
     let step: Range<i32> = if all.x.len() <= 256 { 0..17 } else { 0..9 };
     let apart = 8.0 / f64::from(step.end - 1);
     let strengths: Vec<f64> = step.map(|at| square * libm::pow(10.0, 2.0 - apart * f64::from(at))).collect();
-    let held: Vec<&SharedSums> = each.iter().filter(|own| own.rows > 0.0).collect();
-    let errors = by_threads(held.len(), |at| {
+    let errors = by_threads(each.len(), |at| {
         let mut others = all.clone();
-        others.add(held[at], -1.0);
+        let beside = usize::from(in_order);
+        each[at.saturating_sub(beside)..each.len().min(at + beside + 1)]
+            .iter()
+            .for_each(|own| others.add(own, -1.0));
         let xx = others.centred();
         let error = |strength: &f64| {
-            others.solved(&xx, *strength).map_or(f64::INFINITY, |weights| held[at].squares(&weights))
+            others.solved(&xx, *strength).map_or(f64::INFINITY, |weights| each[at].squares(&weights))
         };
+        if each[at].rows == 0.0 {
+            return Ok(vec![0.0; strengths.len()]);
+        }
         Ok(strengths.iter().map(error).collect::<Vec<f64>>())
     })?;
     let error = |at: usize| errors.iter().map(|own| own[at]).sum::<f64>();

@@ -292,6 +292,10 @@ impl About {
         self.preparation.check(&self.input)?;
         self.check_kept()?;
         self.check_sets()?;
+        if self.profile.as_ref().is_some_and(|profile| !profile.is_sound()) {
+            let message = "what the file says of the rows of its training can't be: its counts don't add up";
+            return Err(Error::Preparation(message.to_string()));
+        }
         match (&self.preparation, &self.task) {
             (Preparation::Text(text), Task::Text { pieces }) if text.tokens.count() != *pieces => {
                 Err(Error::Preparation(format!(

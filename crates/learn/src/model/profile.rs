@@ -64,3 +64,28 @@ impl InputProfile {
         }
     }
 }
+
+/// More rows than this aren't counted exactly.
+const MOST: u64 = 1 << 53;
+
+impl DataProfile {
+    /// Whether its numbers can be those of rows; a file may say anything.
+    pub(crate) fn is_sound(&self) -> bool {
+        let of_input = |rows: u64, input: &InputProfile| {
+            let counts = input.counts();
+            let is_known = match input {
+                InputProfile::Amounts { edges, .. } => edges.len() + 1 == counts.len(),
+                InputProfile::Kinds { .. } => !counts.is_empty(),
+            };
+            is_known
+                && counts
+                    .iter()
+                    .try_fold(0u64, |sum, count| sum.checked_add(*count))
+                    .is_some_and(|sum| sum <= rows)
+        };
+        self.columns.iter().chain(&self.outputs).all(|column| {
+            let ColumnProfile { rows, missing, inputs, .. } = column;
+            *rows <= MOST && missing <= rows && inputs.iter().all(|input| of_input(*rows, input))
+        })
+    }
+}

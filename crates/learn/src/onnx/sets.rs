@@ -8,7 +8,7 @@ use crate::model::{ClassSets, SetKind};
 /// Whether each class is in the set of a row, `[batch, classes]`.
 pub(super) fn is_in(builder: &mut Builder, probabilities: &str, sets: &ClassSets) -> String {
     let ClassSets { kind, thresholds, .. } = sets;
-    let thresholds = builder.constant("set", &[thresholds.len()], &Data::F32(thresholds.clone()));
+    let thresholds = builder.constant("thresholds", &[thresholds.len()], &Data::F32(thresholds.clone()));
     match kind {
         SetKind::Lac | SetKind::PerClass => {
             builder.node("GreaterOrEqual", &[probabilities, &thresholds], Vec::new())

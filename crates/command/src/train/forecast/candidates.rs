@@ -1,7 +1,7 @@
 //! What is tried of series: a linear model of all steps, trees that see step by step, networks.
 
 use anyhow::Result;
-use kiln_learn::data::Dataset;
+use kiln_learn::data::{Dataset, Subset};
 use kiln_learn::forecast::{ForecastPreparation, ForecastWindows, StepRows, taken};
 use kiln_learn::linear::{self, LinearOptions};
 use kiln_learn::model::Task;
@@ -63,8 +63,8 @@ fn told(error: anyhow::Error) -> kiln_learn::Error {
 /// Least squares of all steps at once, of the past and of what is told of the steps.
 struct LinearCandidate<'c>(&'c SeriesData);
 
-/// Parts of time in which a strength is chosen.
-const PARTS: usize = 5;
+/// Parts of time in which a strength is chosen, each a horizon long at least.
+const PARTS: usize = 10;
 
 impl Candidate for LinearCandidate<'_> {
     fn name(&self) -> &str {
@@ -76,7 +76,7 @@ impl Candidate for LinearCandidate<'_> {
         let places: Vec<usize> = plan.straight_places().collect();
         let rows = taken(job.train, &places)?;
         let options = LinearOptions::new().seed(job.seed).fold_of(parts(&self.0.windows, job.rows));
-        let (dense, strength) = linear::fit_together(&rows, &options)?;
+        let (dense, strength) = linear::fit_together(&rows, &options, true)?;
         job.find(serde_json::json!({ "strength": strength }));
         let front = Sequential::new().take(places.into_iter().collect::<Places>());
         Ok(front.then(dense))
@@ -92,7 +92,9 @@ fn parts(windows: &ForecastWindows, rows: &[usize]) -> Vec<u8> {
     let origins: Vec<usize> = rows.iter().map(|&row| windows.place(row).1).collect();
     let (least, most) =
         (origins.iter().min().copied().unwrap_or(0), origins.iter().max().copied().unwrap_or(0));
-    let part = |origin: &usize| ((origin - least) * PARTS / (most - least + 1)).min(PARTS - 1) as u8;
+    let span = most - least + 1;
+    let count = (span / windows.plan().horizon.max(1)).clamp(4, PARTS);
+    let part = |origin: &usize| ((origin - least) * count / span).min(count - 1) as u8;
     origins.iter().map(part).collect()
 }
 
@@ -105,6 +107,17 @@ const STEPS: usize = 120_000;
 /// Values of the window that trees see one by one, besides those of the same season and what sums the window up.
 const LATE: usize = 14;
 
+impl TreesCandidate<'_> {
+    /// The places of the latest of some rows, an eighth of all time.
+    fn late(&self, rows: &[usize]) -> Vec<usize> {
+        let origin = |row: usize| self.0.windows.place(row).1;
+        let mut origins: Vec<usize> = rows.iter().map(|&row| origin(row)).collect();
+        origins.sort_unstable();
+        let from = origins.get(origins.len() * 7 / 8).copied().unwrap_or(0);
+        (0..rows.len()).filter(|&at| origin(rows[at]) >= from).collect()
+    }
+}
+
 impl Candidate for TreesCandidate<'_> {
     fn name(&self) -> &str {
         "trees"
@@ -116,24 +129,41 @@ impl Candidate for TreesCandidate<'_> {
         let from = window - LATE.min(window);
         let own = |rows: &dyn Dataset, most: usize| StepRows { plan, from, most }.of(rows);
         let train = own(job.train, STEPS)?;
-        let valid = job.valid.map(|valid| own(valid, STEPS / 4)).transpose()?;
+        let late = self.late(job.rows);
+        let valid = match job.valid {
+            Some(valid) => own(valid, STEPS / 4)?,
+            None => own(&Subset::new(job.train, late.clone()), STEPS / 4)?,
+        };
         let signals = Interrupt::listen();
         let asked = || signals.asked().is_some();
         let options = TreeOptions {
             seed: job.seed,
             ends: job.end(),
             interrupt: Some(&asked),
-            valid: valid.as_ref().map(|valid| valid as &dyn Dataset),
+            valid: Some(&valid),
             chosen: job.found().and_then(|found| serde_json::from_value(found.clone()).ok()),
             ..TreeOptions::default()
         };
-        let forest = trees::fit(&train, &Task::plain_numbers(vec!["step".to_string()]), &options)?;
+        let task = Task::plain_numbers(vec!["step".to_string()]);
+        let mut options = options;
+        if job.valid.is_none() && options.chosen.is_none() {
+            // How many rounds are enough is seen on the latest rows; then all are grown on.
+            let early: Vec<usize> =
+                (0..job.rows.len()).filter(|at| late.binary_search(at).is_err()).collect();
+            let earlier = own(&Subset::new(job.train, early), STEPS)?;
+            options.chosen = Some(trees::fit(&earlier, &task, &options)?.chosen);
+        }
+        let forest = trees::fit(&train, &task, &options)?;
         if let Some(signal) = signals.asked() {
             job.interrupted(signal);
         }
         job.find(serde_json::to_value(&forest.chosen).unwrap_or_default());
         let seen = Sequential::new().take((from..past + steps * each).collect::<Places>());
         Ok(seen.steps(steps, each).then(forest.layers).flatten())
+    }
+
+    fn refits(&self) -> bool {
+        true
     }
 }
 

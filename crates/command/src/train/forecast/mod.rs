@@ -29,10 +29,10 @@ use crate::source::{self, SeriesData};
 /// The share of values between the bounds, where nobody says.
 const INTERVAL: f64 = 0.9;
 
-/// A sensible limit: about the root of how many numbers there are, from 20 seconds to two minutes.
+/// A sensible limit: about the root of how many numbers there are, from half a minute to two.
 fn limit_for(numbers: usize) -> Duration {
-    let seconds = 20.0 * (numbers as f64 / 200_000.0).sqrt();
-    Duration::from_secs_f64(((seconds / 5.0).round() * 5.0).clamp(20.0, 120.0))
+    let seconds = 30.0 * (numbers as f64 / 400_000.0).sqrt();
+    Duration::from_secs_f64(((seconds / 5.0).round() * 5.0).clamp(30.0, 120.0))
 }
 
 /// The share of a limit that is for fits.
@@ -109,7 +109,6 @@ pub(super) fn run(
     let score = score_of(&source);
     let mut selection = Selection::new(source.data.task.clone())
         .folds(source.folds.clone())
-        .ordered(true)
         .seed(seed)
         .limit(Some(limit.mul_f64(FITTED).saturating_sub(budget.began.elapsed())))
         .journal(folder.at(FITS))

@@ -41,10 +41,10 @@ pub(super) struct Forecast<'f> {
 }
 
 /// Rows of a fold of which baselines are asked, at most.
-const ASKED: usize = 100;
+const ASKED: usize = 60;
 
-/// A part of a second; what takes longer for all series is no part of an answer.
-const PATIENCE: f64 = 30.0;
+/// More series than this aren't smoothed one by one whenever a forecast is made.
+const SMOOTHED: usize = 400;
 
 impl Forecast<'_> {
     /// Writes the model as far as it has come.
@@ -93,7 +93,6 @@ impl Forecast<'_> {
             let said: Vec<Vec<f32>> =
                 asked.iter().map(|(rows, _)| windows.outputs_of(baseline, rows)).collect();
             let seconds = began.elapsed().as_secs_f64();
-            let rows: usize = asked.iter().map(|(rows, _)| rows.len()).sum();
             let scores = |share: f64| {
                 self.over(&asked, |fold, outputs| {
                     let both = outputs.iter().zip(&said[fold]);
@@ -103,7 +102,7 @@ impl Forecast<'_> {
                     .collect()
                 })
             };
-            let takes_long = seconds / rows.max(1) as f64 * series.len() as f64 > PATIENCE;
+            let takes_long = baseline == Baseline::ExponentialSmoothing && series.len() > SMOOTHED;
             // Who asks for one kind of model gets that.
             for share in [1.0, 0.5].into_iter().filter(|_| !takes_long && self.settings.one_model().is_none())
             {
@@ -117,7 +116,8 @@ impl Forecast<'_> {
                     best = (score, vec![BaselineShare { baseline, share }], name);
                 }
             }
-            self.board.add(&baseline.to_string(), scores(1.0), seconds);
+            let each = scores(1.0);
+            self.board.add(&baseline.to_string(), each, seconds);
         }
         let alone = mean(&of_model);
         let line = match best.1.as_slice() {

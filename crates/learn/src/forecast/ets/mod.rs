@@ -178,6 +178,8 @@ pub struct Ets {
 /// How many steps at the end of a long series are fitted to, or so many seasons, where those are more.
 const TAIL: usize = 600;
 const TAIL_SEASONS: usize = 6;
+/// The largest share of α that β may be where forms are chosen from.
+const STEEPEST: f64 = 0.3;
 /// How many forms, the best at a glance, are fitted as well as can be.
 const FITTED: usize = 3;
 /// A longer season isn't smoothed: its states would be too many for what they tell.
@@ -192,7 +194,7 @@ impl Ets {
             period.filter(|period| (2..=LONGEST_SEASON).contains(period) && 2 * period <= values.len());
         let is_positive = values.iter().all(|value| value.is_nan() || *value > 0.0);
         let with = |form: EtsForm, effort: FitEffort| {
-            let (parameters, first) = fit::fit(form, values, effort)?;
+            let (parameters, first) = fit::fit(form, values, effort, STEEPEST)?;
             Ets::with(form, parameters, first, values)
         };
         let glances = EtsForm::all(period, is_positive).into_iter();
@@ -205,7 +207,7 @@ impl Ets {
     /// One form, fitted to a series; none where it has too few values for it, or errors multiply and a value isn't above zero.
     pub fn fit(values: &[f64], form: EtsForm) -> Option<Ets> {
         let values = tail(values, Some(form.period));
-        let (parameters, first) = fit::fit(form, values, FitEffort::Whole)?;
+        let (parameters, first) = fit::fit(form, values, FitEffort::Whole, 1.0)?;
         Ets::with(form, parameters, first, values)
     }
 

@@ -81,15 +81,15 @@ impl Frequency {
     pub fn number(self, time: f64) -> i64 {
         let seconds = time.floor() as i64;
         match self {
-            Frequency::Seconds { every, phase } => (seconds - phase).div_euclid(every.max(1)),
+            Frequency::Seconds { every, phase } => seconds.saturating_sub(phase).div_euclid(every.max(1)),
             Frequency::Weekdays { second } => {
                 // 1970 began on a Thursday: the Monday before is day −3.
-                let days = (seconds - second).div_euclid(DAY) + 3;
+                let days = seconds.saturating_sub(second).div_euclid(DAY) + 3;
                 5 * days.div_euclid(7) + days.rem_euclid(7).min(4)
             }
             Frequency::Months { every, phase, .. } => {
                 let DateTime { year, month, .. } = DateTime::of(seconds);
-                (12 * year + month - 1 - phase).div_euclid(every.max(1))
+                (12 * year + month - 1).saturating_sub(phase).div_euclid(every.max(1))
             }
             // What was computed with, such as 1959.08333, may lie a little before its step.
             Frequency::Numbers { every, phase } => ((time - phase) / every + 0.01).floor() as i64,
@@ -99,16 +99,19 @@ impl Frequency {
     /// The time at which a step begins.
     pub fn begin(self, number: i64) -> f64 {
         match self {
-            Frequency::Seconds { every, phase } => (number * every + phase) as f64,
+            Frequency::Seconds { every, phase } => number.saturating_mul(every).saturating_add(phase) as f64,
             Frequency::Weekdays { second } => {
-                let days = 7 * number.div_euclid(5) + number.rem_euclid(5) - 3;
-                (days * DAY + second) as f64
+                let days = number.div_euclid(5).saturating_mul(7).saturating_add(number.rem_euclid(5) - 3);
+                days.saturating_mul(DAY).saturating_add(second) as f64
             }
             Frequency::Months { every, phase, day, second } => {
-                let months = number * every + phase;
+                // Later and earlier years than these have no days here.
+                const MOST: i64 = 12 * 1_000_000;
+                let months = number.saturating_mul(every).saturating_add(phase).clamp(-MOST, MOST);
                 let (year, month) = (months.div_euclid(12), months.rem_euclid(12) + 1);
                 let day = day.clamp(1, DateTime::month_length(year, month));
-                DateTime::midnight(year, month, day).map_or(f64::NAN, |midnight| (midnight + second) as f64)
+                DateTime::midnight(year, month, day)
+                    .map_or(f64::NAN, |midnight| midnight.saturating_add(second) as f64)
             }
             Frequency::Numbers { every, phase } => number as f64 * every + phase,
         }
@@ -116,12 +119,12 @@ impl Frequency {
 
     /// The time so many steps after that of another time's step; before it where `count` is negative.
     pub fn step(self, time: f64, count: i64) -> f64 {
-        self.begin(self.number(time) + count)
+        self.begin(self.number(time).saturating_add(count))
     }
 
     /// How many steps one time's step is after another's.
     pub fn between(self, from: f64, to: f64) -> i64 {
-        self.number(to) - self.number(from)
+        self.number(to).saturating_sub(self.number(from))
     }
 
     /// Whether a time is that of a step.
@@ -357,6 +360,31 @@ mod tests {
         let year = Frequency::Months { every: 12, phase: 1, day: 29, second: 0 };
         assert_eq!(year.step(time("2024-02-29"), 1), time("2025-02-28"));
         assert_eq!(year.step(time("2024-02-29"), 4), time("2028-02-29"));
+    }
+
+    #[test]
+    fn what_a_damaged_file_says_is_no_trouble() {
+        let far = [i64::MIN, -1, 0, 1, i64::MAX];
+        for every in far {
+            for phase in far {
+                for frequency in [
+                    Frequency::Seconds { every, phase },
+                    Frequency::Months { every, phase, day: every, second: phase },
+                    Frequency::Weekdays { second: phase },
+                    Frequency::Numbers { every: every as f64, phase: f64::NAN },
+                ] {
+                    for number in far {
+                        let time = frequency.begin(number);
+                        let said = (
+                            frequency.number(time),
+                            frequency.step(time, number),
+                            frequency.between(0.0, time),
+                        );
+                        let _ = (said, frequency.text(time), frequency.to_string(), frequency.periods());
+                    }
+                }
+            }
+        }
     }
 
     #[test]

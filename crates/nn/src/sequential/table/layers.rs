@@ -477,11 +477,12 @@ layers! {
     methods { steps(count: usize, size: usize) = Spec::Steps { count, size }; }
     make |x| {
         let width = x.features()?;
-        if x.shape.rank() != 2 || count.checked_mul(*size).is_none_or(|own| own == 0 || own > width) {
+        // What is told to all of them is there as often.
+        let is_large = count.checked_mul(width).is_none_or(|all| all > 1 << 28);
+        let own = count.saturating_mul(*size);
+        if x.shape.rank() != 2 || own == 0 || own > width || is_large {
             return Err(x.refuse(format!("{count} steps of {size} don't stand in {}", x.shape)));
         }
-        // What is told to all of them is there as often.
-        room(&Shape::from([*count, width]), DType::F32)?;
         Box::new(RowSteps { count: *count, size: *size })
     };
 
