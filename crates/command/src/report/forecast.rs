@@ -1,17 +1,15 @@
 //! The report of forecasts: what they were chosen by, their figures, and the worst, a typical and the best series with what was forecast of its end.
 
 use std::fmt::Write as _;
-use std::path::Path;
 
 use anyhow::Result;
-use kiln_learn::data::encode_png;
 use kiln_learn::forecast::{ForecastWindows, seasons};
 use kiln_learn::selection::Leaderboard;
 
 use super::chart::Chart;
 use super::drawing::escape;
 use super::series::{ForecastPlot, errors_by_series, errors_by_step, season};
-use super::{ending, head, tables};
+use super::{ending, head, plots, tables};
 use crate::figures::figure;
 use crate::folder::Folder;
 use crate::forecasts::ForecastFigures;
@@ -61,13 +59,7 @@ pub fn write(told: &ForecastTold, folder: &Folder) -> Result<()> {
         }
         charts.extend(figures.by_series.get(count / 2).and_then(|(_, row, _)| season_of(told, *row)));
     }
-    folder.make("plots")?;
-    for chart in &charts {
-        let name = chart.title.to_lowercase().replace(|c: char| !c.is_alphanumeric(), "-");
-        folder.write(Path::new("plots").join(format!("{name}.svg")), chart.file())?;
-        let (pixels, size) = chart.pixels();
-        folder.write(Path::new("plots").join(format!("{name}.png")), encode_png(&pixels, size)?)?;
-    }
+    plots(&charts, folder)?;
     Ok(folder.write("report.html", page(told, &charts)?)?)
 }
 
