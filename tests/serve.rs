@@ -29,7 +29,8 @@ impl Serving {
         let mut stream = TcpStream::connect(&self.address).unwrap();
         stream.set_read_timeout(Some(Duration::from_secs(60))).unwrap();
         let length = body.len();
-        write!(stream, "{request}\r\nHost: k\r\nConnection: close\r\nContent-Length: {length}\r\n\r\n{body}").unwrap();
+        write!(stream, "{request}\r\nHost: k\r\nConnection: close\r\nContent-Length: {length}\r\n\r\n{body}")
+            .unwrap();
         let mut said = String::new();
         stream.read_to_string(&mut said).unwrap();
         let (head, body) = said.split_once("\r\n\r\n").unwrap();
@@ -55,7 +56,8 @@ impl Drop for Serving {
 
 fn trained(name: &str) -> Program {
     let folder = Program::new(env!("CARGO_BIN_EXE_kiln"), name);
-    let row = |row: usize| format!("{},{},{}\n", row % 10, row * 7 % 13, if row % 10 > 4 { "in" } else { "out" });
+    let row =
+        |row: usize| format!("{},{},{}\n", row % 10, row * 7 % 13, if row % 10 > 4 { "in" } else { "out" });
     folder.write("t.csv", format!("x,y,kind\n{}", (0..400).map(row).collect::<String>()));
     folder.out(&["train", "t.csv", "--target", "kind", "--quick", "--epochs", "3", "--quiet", "--out", "runs/t-1"]);
     folder
@@ -68,10 +70,12 @@ fn a_run_is_served_and_says_what_predict_says() {
     let predicted = folder.out(&["predict", "runs/t-1/model.kiln", "new.csv"]);
     let serving = Serving::start(&folder, &["runs/t-1"]);
     let csv = std::fs::read_to_string(folder.at("new.csv")).unwrap();
-    let (head, said) = serving.ask("POST /predict HTTP/1.1\r\nContent-Type: text/csv\r\nAccept: text/csv", &csv);
+    let (head, said) =
+        serving.ask("POST /predict HTTP/1.1\r\nContent-Type: text/csv\r\nAccept: text/csv", &csv);
     assert!(head.starts_with("HTTP/1.1 200"), "{head} {said}");
     assert_eq!(said, predicted);
-    let (_, one) = serving.ask("POST /models/t-1/predict HTTP/1.1\r\nContent-Type: application/json", r#"{"x": 8, "y": 4}"#);
+    let (_, one) = serving
+        .ask("POST /models/t-1/predict HTTP/1.1\r\nContent-Type: application/json", r#"{"x": 8, "y": 4}"#);
     let one: Value = serde_json::from_str(&one).unwrap();
     let line = predicted.lines().nth(2).unwrap();
     assert_eq!(line.split(',').nth(2), one["prediction"].as_str(), "{line} {one}");

@@ -169,7 +169,7 @@ impl KeptRows {
             encode.encode(&raw, &mut theirs)?;
             let far = |(feature, places): &(Option<&Feature>, std::ops::Range<usize>)| {
                 let far = apart(*feature, &own[places.clone()], &theirs[places.clone()]);
-                far.min(FARTHEST).powi(2)
+                far.min(FARTHEST) * far.min(FARTHEST)
             };
             found.push((parts.iter().map(far).sum::<f64>().sqrt(), at));
         }

@@ -212,7 +212,7 @@ impl AskedTarget {
                 let mut weights = vec![0.0; outputs.len()];
                 let (factor, shift) = match unit.curve {
                     Curve::Straight | Curve::Log { .. } => (unit.scale, unit.offset),
-                    Curve::Count => (1.0, unit.scale.ln()),
+                    Curve::Count => (1.0, libm::log(unit.scale)),
                 };
                 weights[self.outputs.start + (*middle).min(own.saturating_sub(1))] = factor;
                 Ok(WantedScore { class: None, weights, shift })

@@ -312,9 +312,9 @@ impl<'s, 'm> ChangeSearch<'s, 'm> {
                 }
             }
             // As few digits as it takes, on the side that holds and within what training had.
-            let size = (to - from).abs().max(f64::MIN_POSITIVE).log10().floor() as i32;
+            let size = libm::log10((to - from).abs().max(f64::MIN_POSITIVE)).floor() as i32;
             for digits in (-size - 1)..(-size + 8) {
-                let unit = 10f64.powi(-digits);
+                let unit = libm::pow(10.0, f64::from(-digits));
                 let number =
                     if to > from { (holds / unit).ceil() * unit } else { (holds / unit).floor() * unit };
                 let number = format!("{number:.*}", digits.max(0) as usize).parse().unwrap_or(number);

@@ -147,7 +147,8 @@ fn parts(means: &[Vec<f64>], start: &[f64]) -> SampledParts {
     let mean = |column: usize| means.iter().map(|order| order[column]).sum::<f64>() / count;
     let moved: Vec<f64> = (0..columns).map(mean).collect();
     let error = |column: usize| {
-        let squares: f64 = means.iter().map(|order| (order[column] - moved[column]).powi(2)).sum();
+        let squares: f64 =
+            means.iter().map(|order| (order[column] - moved[column]) * (order[column] - moved[column])).sum();
         (squares / (count - 1.0).max(1.0) / count).sqrt()
     };
     let errors = (0..columns).map(error).collect();

@@ -3,7 +3,7 @@
 use kiln_data::{Choices, Dataset, Rng, Set, Table, TablePreparation, TargetKind};
 use kiln_nn::loss::{CrossEntropy, Loss};
 use kiln_nn::sequential::Blended;
-use kiln_nn::{AdamW, Sequential};
+use kiln_nn::{AdamW, Module, Sequential};
 
 use kiln_nn::Module as _;
 

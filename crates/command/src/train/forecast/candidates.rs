@@ -10,6 +10,7 @@ use kiln_learn::selection::{Candidate, Job};
 use kiln_learn::trees::{self, TreeOptions};
 use kiln_learn::{Interrupt, Places};
 
+use super::super::fitted::STEPS;
 use super::super::plan::TrainingPlan;
 use crate::choices;
 use crate::settings::Settings;
@@ -31,6 +32,9 @@ pub(super) fn all<'c>(settings: &Settings, source: &'c SeriesData) -> Result<Ser
         (None, None, None) => USUAL.map(str::to_string).to_vec(),
     };
     let mut all: Vec<Box<dyn Candidate + 'c>> = Vec::new();
+    if let Some(kind @ ("linear" | "trees")) = settings.preset.as_deref() {
+        settings.without(&format!("--preset {kind}, which is fitted at once"), &STEPS)?;
+    }
     for name in &names {
         all.push(match name.as_str() {
             "linear" => Box::new(LinearCandidate(source)),
