@@ -51,6 +51,14 @@ def load(arguments, port, body, seconds, connections, rate=None):
     return json.loads(said.stdout)
 
 
+def memory(process):
+    """What a process holds, in kB; 0 where the system doesn't say."""
+    if not os.path.exists(f"/proc/{process}/status"):
+        return 0
+    with open(f"/proc/{process}/status") as status:
+        return next((int(line.split()[1]) for line in status if line.startswith("VmRSS")), 0)
+
+
 def main():
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--kiln", default="target/release/kiln")
@@ -75,14 +83,16 @@ def main():
         try:
             wait(port)
             load(arguments, port, body, 1, arguments.connections)
+            before = memory(server.pid)
             fast = load(arguments, port, body, arguments.seconds, arguments.connections)
             half = load(arguments, port, body, arguments.seconds, arguments.connections, fast["requests_per_second"] / 2)
-            status = open(f"/proc/{server.pid}/status").read() if os.path.exists("/proc") else ""
-            memory = [line.split()[1] for line in status.splitlines() if line.startswith("VmRSS")]
+            after = memory(server.pid)
         finally:
             server.terminate()
             server.wait()
-        print(f"kiln, batches of {size}: {json.dumps(fast)}\n  at half of that: {json.dumps(half)}\n  memory: {memory} kB", flush=True)
+        print(f"kiln, batches of {size}: {json.dumps(fast)}\n  at half of that: {json.dumps(half)}\n  memory: {before} kB, then {after}", flush=True)
+        if after > 1.1 * before + 8192:
+            sys.exit("its memory grows")
         best = best or fast["requests_per_second"]
 
     if not arguments.python:

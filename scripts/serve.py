@@ -177,7 +177,7 @@ def main():
 
         page.call("Page.navigate", url=f"{address}/#digits")
         page.say("location.reload()")
-        page.until("document.querySelector('canvas')")
+        page.until("document.querySelector('canvas') !== null")
         time.sleep(0.3)
         box = json.loads(page.say("JSON.stringify(document.querySelector('canvas').getBoundingClientRect())"))
         at = lambda x, y: (box["left"] + x * box["width"], box["top"] + y * box["height"])
@@ -194,20 +194,20 @@ def main():
         page.press(" ")
         for _ in range(6):
             page.press("ArrowRight")
-        page.until("document.querySelector('.said')")
+        page.until("document.querySelector('.said') !== null")
 
         page.call("Page.navigate", url=f"{address}/#cats")
         page.say("location.reload()")
-        page.until("document.querySelector('textarea') && document.title.startsWith('cats')")
+        page.until("document.querySelector('textarea') !== null && document.title.startsWith('cats')")
         page.say("document.querySelector('textarea').focus()")
         page.call("Input.insertText", text="the cat ")
-        page.say("document.querySelector('[type=submit]').click()")
+        page.say("document.querySelector('#ask [type=submit]').click()")
         page.until("document.querySelectorAll('.text b').length > 3")
         page.until("/pieces/.test(document.querySelector('#answer .note').textContent)")
         page.look("cats")
 
         page.call("Page.navigate", url=f"{address}/models/table/report")
-        page.until("document.querySelector('#figures')")
+        page.until("document.querySelector('#figures') !== null")
         page.call("Page.navigate", url=f"{address}/api")
         page.until("document.querySelectorAll('td').length > 30")
         page.look("api")

@@ -59,7 +59,9 @@ fn trained(name: &str) -> Program {
     let row =
         |row: usize| format!("{},{},{}\n", row % 10, row * 7 % 13, if row % 10 > 4 { "in" } else { "out" });
     folder.write("t.csv", format!("x,y,kind\n{}", (0..400).map(row).collect::<String>()));
-    folder.out(&["train", "t.csv", "--quick", "--epochs", "3", "--quiet", "--out", "runs/t-1"]);
+    folder.out(&[
+        "train", "t.csv", "--target", "kind", "--quick", "--epochs", "3", "--quiet", "--out", "runs/t-1",
+    ]);
     folder
 }
 

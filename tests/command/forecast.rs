@@ -119,9 +119,9 @@ fn mistakes_in_series_are_said_with_their_mend() {
     for (file, flags, wrong) in [
         ("sales.csv", &["--forecast", "7"][..], "--forecast needs --target"),
         ("sales.csv", &["--target", "sold", "--forecast", "0"], "whole number from 1"),
-        ("sales.csv", &["--target", "sild", "--forecast", "7"], "did you mean sold"),
-        ("sales.csv", &["--target", "sold", "--forecast", "7", "--series", "shpo"], "did you mean shop"),
-        ("sales.csv", &["--target", "sold", "--forecast", "7", "--known", "prize"], "did you mean price"),
+        ("sales.csv", &["--target", "sild", "--forecast", "7"], "did you mean \"sold\""),
+        ("sales.csv", &["--target", "sold", "--forecast", "7", "--series", "shpo"], "did you mean \"shop\""),
+        ("sales.csv", &["--target", "sold", "--forecast", "7", "--known", "prize"], "did you mean \"price\""),
         ("sales.csv", &["--target", "sold", "--forecast", "7", "--known", "sold"], "is what is forecast"),
         (
             "sales.csv",
@@ -141,6 +141,11 @@ fn mistakes_in_series_are_said_with_their_mend() {
         ),
         ("sales.csv", &["--target", "sold", "--forecast", "7", "--refit"], "changes nothing for forecasts"),
         ("sales.csv", &["--target", "sold", "--forecast", "7", "--preset", "cnn"], "for images"),
+        (
+            "sales.csv",
+            &["--target", "sold", "--forecast", "7", "--preset", "trees", "--epochs", "3"],
+            "--epochs changes nothing for --preset trees",
+        ),
         ("sales.csv", &["--target", "sold", "--season", "7"], "--season changes nothing for a table"),
         ("words.csv", &["--target", "sold", "--forecast", "1"], "must be a finite number"),
         ("short.csv", &["--target", "sold", "--forecast", "4"], "shorter horizon"),

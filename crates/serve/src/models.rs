@@ -119,14 +119,18 @@ impl Models {
                     })?,
                 )
             }
-            None => match models.iter().next() {
-                Some((name, versions)) if models.len() == 1 => (name.as_str(), versions),
-                _ => {
-                    let message =
-                        format!("several models are served; say which: /models/NAME/predict of {}", listed());
-                    return Err(Refusal::missing(message));
+            None => {
+                let mut some = models.iter().filter(|(_, versions)| !versions.served.is_empty());
+                match (some.next(), some.next()) {
+                    (Some((name, versions)), None) => (name.as_str(), versions),
+                    _ => {
+                        return Err(Refusal::missing(format!(
+                            "several models are served; say which: /models/NAME/predict of {}",
+                            listed()
+                        )));
+                    }
                 }
-            },
+            }
         };
         let served = match version {
             None => versions.served.last_key_value().map(|(_, served)| served),

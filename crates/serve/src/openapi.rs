@@ -176,7 +176,7 @@ pub fn page() -> String {
     let rows: String = ADDRESSES.map(row).concat();
     format!(
         "<!doctype html><html lang=\"en\"><head><meta charset=\"utf-8\"><meta name=\"viewport\" content=\"width=device-width,initial-scale=1\">\
-         <title>kiln serve: what can be asked</title><link rel=\"stylesheet\" href=\"/page.css\"></head><body><main class=\"wide\">\
+         <title>kiln serve: what can be asked</title><link rel=\"icon\" href=\"data:,\"><link rel=\"stylesheet\" href=\"/page.css\"></head><body><main class=\"wide\">\
          <h1>What can be asked</h1><p>For programs: <a href=\"/openapi.json\">openapi.json</a>. For people: <a href=\"/\">the models</a>.</p>\
          <div class=\"scroll\"><table><thead><tr><th>method</th><th>address</th><th>what it does</th></tr></thead><tbody>{rows}</tbody></table></div>\
          </main></body></html>"

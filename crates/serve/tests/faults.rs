@@ -165,7 +165,10 @@ fn slow_clients_are_given_up() {
         let began = Instant::now();
         client.stream.get_ref().set_read_timeout(Some(Duration::from_secs(10))).unwrap();
         let mut said = Vec::new();
-        client.stream.read_to_end(&mut said).unwrap_or_else(|error| panic!("it isn't given up: {error}"));
+        // What the server hasn't read when it closes makes the end a reset.
+        if let Err(error) = client.stream.read_to_end(&mut said) {
+            assert_eq!(error.kind(), std::io::ErrorKind::ConnectionReset, "it isn't given up: {error}");
+        }
         assert!(began.elapsed() < Duration::from_secs(5));
         String::from_utf8_lossy(&said).into_owned()
     };
@@ -245,7 +248,7 @@ fn there_is_room_for_so_many_connections_and_no_more() {
     assert!(said.json(503)["error"].is_string());
     drop(open);
     let until = Instant::now() + Duration::from_secs(10);
-    while running.client().ask("GET", "/healthz", &[], b"").status != 200 {
+    while running.client().try_ask("GET", "/healthz", &[], b"").is_none_or(|said| said.status != 200) {
         assert!(Instant::now() < until, "the room isn't given back");
         std::thread::sleep(Duration::from_millis(20));
     }
@@ -254,7 +257,7 @@ fn there_is_room_for_so_many_connections_and_no_more() {
 #[test]
 fn what_waits_has_a_bound_and_a_deadline() {
     let folder = Folder::new("waits");
-    of_prompts().save(folder.at("cats.kiln")).unwrap();
+    of_prompts(512).save(folder.at("cats.kiln")).unwrap();
     let running = Running::new(
         &[&folder.at("cats.kiln")],
         ServeOptions { writers: 1, queue: 1, ..ServeOptions::default() },
@@ -271,12 +274,12 @@ fn what_waits_has_a_bound_and_a_deadline() {
     assert_eq!(&line, b"HTTP/1.1 200 OK");
     let mut waits = running.client();
     waits.send(long.as_bytes()).unwrap();
-    std::thread::sleep(Duration::from_millis(100));
+    std::thread::sleep(Duration::from_millis(40));
     let short = json!({ "prompt": "the ", "tokens": 1 });
     let said = running.post_json("/predict", &short);
     assert_eq!((said.status, said.header("retry-after")), (429, Some("1")));
     drop(waits);
-    std::thread::sleep(Duration::from_millis(100));
+    std::thread::sleep(Duration::from_millis(40));
     let headers = [("Content-Type", "application/json"), ("Request-Timeout", "0.05")];
     let said = running.ask("POST", "/predict", &headers, short.to_string().as_bytes());
     assert_eq!(said.status, 504);
@@ -296,7 +299,7 @@ fn what_waits_has_a_bound_and_a_deadline() {
 #[test]
 fn a_stop_answers_what_was_accepted() {
     let folder = Folder::new("stop");
-    of_prompts().save(folder.at("cats.kiln")).unwrap();
+    of_prompts(64).save(folder.at("cats.kiln")).unwrap();
     let running = Running::new(&[&folder.at("cats.kiln")], ServeOptions::default());
     let body = json!({ "prompt": "the ", "tokens": 600 }).to_string();
     let mut client = running.client();

@@ -213,7 +213,7 @@ fn every_kind_of_model_takes_what_people_have() {
 fn texts_go_on_whole_and_piece_by_piece() {
     let folder = Folder::new("prompts");
     let path = folder.at("cats.kiln");
-    of_prompts().save(&path).unwrap();
+    of_prompts(16).save(&path).unwrap();
     let running = Running::new(&[&path], ServeOptions::default());
     let request = json!({ "prompt": "the ", "tokens": 40, "temperature": 0.9, "seed": 3 });
     let said = running.post_json("/predict", &request).json(200);

@@ -75,7 +75,12 @@ pub(super) fn of(about: &About, of: &Of, groups: &[SharedRows]) -> Vec<TargetCov
             target: target.to_string(),
             asked,
             all: SharedCoverage::of("all", held.iter().copied()),
-            by_class: labels.iter().map(|(name, is_in)| own(name, is_in)).collect(),
+            // Of a class without a row nothing is known.
+            by_class: labels
+                .iter()
+                .map(|(name, is_in)| own(name, is_in))
+                .filter(|class| class.rows > 0)
+                .collect(),
             by_group,
         }
     };

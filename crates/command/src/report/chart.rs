@@ -3,9 +3,11 @@
 
 use crate::figures::short;
 use kiln_learn::data::ImageSize;
+use kiln_learn::forecast::Frequency;
 
 use super::drawing::{ChartShape, DotStyle, Drawing, PathStroke, TextAnchor, TextStyle, svg};
 use super::raster;
+use super::time_axis::time_ticks;
 
 /// Colours of the page, and of a chart that stands alone.
 pub const COLOURS: &str = ":root{--ground:#fff;--ink:#1b1f24;--soft:#667079;--line:#d9dee3;--c0:#1764ab;--c1:#c2410c;--c2:#15803d;--c3:#7e22ce;--c4:#a16207;--c5:#0e7490;--c6:#be185d;--c7:#4b5563}\
@@ -13,7 +15,7 @@ pub const COLOURS: &str = ":root{--ground:#fff;--ink:#1b1f24;--soft:#667079;--li
 
 /// What a chart's parts look like.
 pub const STYLE: &str = "svg text{font:12px system-ui,sans-serif;fill:var(--soft)}svg .title{font-size:14px;font-weight:600;fill:var(--ink)}\
-svg .axis{stroke:var(--line);stroke-width:1}svg .l{fill:none;stroke-width:2;stroke-linejoin:round}svg .p{stroke:none;opacity:.55}\
+svg .axis{stroke:var(--line);stroke-width:1}svg .l{fill:none;stroke-width:2;stroke-linejoin:round}svg .p{stroke:none;opacity:.55}svg .a{stroke:none;opacity:.2}\
 svg .b{stroke:none;opacity:.85}svg .h{fill-opacity:0}svg .h:hover{fill-opacity:.8}svg .n{font-size:10px}svg .guide{stroke:var(--soft);stroke-dasharray:4 4;fill:none}";
 
 /// A chart.
@@ -26,6 +28,8 @@ pub struct Chart {
     pub diagonal: bool,
     /// Axes that must reach these, if given.
     pub bounds: Option<[f64; 4]>,
+    /// Where the first axis is time, how often it steps.
+    pub times: Option<Frequency>,
 }
 
 /// Points of one name.
@@ -35,6 +39,8 @@ pub struct Series {
     pub mark: Mark,
     /// What stands beside each point, where anything does.
     pub labels: Vec<String>,
+    /// The number of its colour, where that isn't its place among the others.
+    pub colour: Option<usize>,
 }
 
 /// How points are drawn.
@@ -43,6 +49,8 @@ pub enum Mark {
     Line,
     Points,
     Bars,
+    /// What lies within the points, which go around it.
+    Band,
 }
 
 const WIDTH: f64 = 560.0;
@@ -62,7 +70,12 @@ impl Series {
     pub fn of(name: &str, points: impl IntoIterator<Item = (f64, f64)>, mark: Mark) -> Series {
         let finite = |(x, y): &(f64, f64)| x.is_finite() && y.is_finite();
         let points = points.into_iter().filter(finite).collect();
-        Series { name: name.to_string(), points, mark, labels: Vec::new() }
+        Series { name: name.to_string(), points, mark, labels: Vec::new(), colour: None }
+    }
+
+    /// In the colour of this number.
+    pub fn coloured(self, colour: usize) -> Series {
+        Series { colour: Some(colour), ..self }
     }
 }
 
@@ -80,7 +93,23 @@ impl Chart {
     /// An empty chart.
     pub fn new(title: &str, x: &str, y: &str) -> Chart {
         let [title, x, y] = [title, x, y].map(str::to_string);
-        Chart { title, x, y, series: Vec::new(), diagonal: false, bounds: None }
+        Chart { title, x, y, series: Vec::new(), diagonal: false, bounds: None, times: None }
+    }
+
+    /// With times on the first axis.
+    pub fn over(self, frequency: Frequency) -> Chart {
+        Chart { times: Some(frequency), ..self }
+    }
+
+    /// Ticks of the first axis, whole where all points are.
+    fn ticks_across(&self, left: f64, right: f64) -> Vec<(f64, String)> {
+        if self.times.is_some_and(|frequency| !frequency.is_of_numbers()) {
+            return time_ticks(left, right);
+        }
+        let mut points = self.series.iter().flat_map(|series| &series.points);
+        let is_whole = self.x == "epoch" || points.all(|(x, _)| x.fract() == 0.0);
+        let all = ticks(left, right).into_iter().filter(|x| !is_whole || x.fract() == 0.0);
+        all.map(|x| (x, short(x))).collect()
     }
 
     /// With another series.
@@ -157,18 +186,17 @@ impl Chart {
                 TextAnchor::End,
             ));
         }
-        // Epochs are whole.
         let mut free = 0.0;
-        for x in ticks(left, right).into_iter().filter(|x| self.x != "epoch" || x.fract() == 0.0) {
-            let (at, half) = (across(x), LETTER * short(x).chars().count() as f64 / 2.0);
-            // No two touch.
-            if at - half < free {
+        for (x, said) in self.ticks_across(left, right) {
+            let (at, half) = (across(x), LETTER * said.chars().count() as f64 / 2.0);
+            // No two touch, and none is cut off.
+            if at - half < free || at + half > WIDTH {
                 continue;
             }
             free = at + half + LETTER;
             shapes.push(ChartShape::text(
                 (at, tall - BOTTOM + 17.0),
-                &short(x),
+                &said,
                 TextStyle::Plain,
                 TextAnchor::Middle,
             ));
@@ -183,9 +211,12 @@ impl Chart {
             shapes.push(ChartShape::path(ends, PathStroke::Guide));
         }
         for (number, series) in self.series.iter().enumerate() {
-            let colour = number % SERIES;
+            let colour = series.colour.unwrap_or(number) % SERIES;
             let name = if series.name.is_empty() { String::new() } else { format!("{}: ", series.name) };
-            let says = |x: f64, y: f64| format!("{name}{} {}, {} {}", self.x, short(x), self.y, short(y));
+            let says = |x: f64, y: f64| match self.times {
+                Some(frequency) => format!("{name}{}, {} {}", frequency.text(x), self.y, short(y)),
+                None => format!("{name}{} {}, {} {}", self.x, short(x), self.y, short(y)),
+            };
             let place = |&(x, y): &(f64, f64)| (across(x), down(y));
             match series.mark {
                 Mark::Line => {
@@ -208,6 +239,10 @@ impl Chart {
                         style: DotStyle::Hover,
                         title: Some(says(point.0, point.1)),
                     }));
+                }
+                Mark::Band => {
+                    let points = series.points.iter().map(place).collect();
+                    shapes.push(ChartShape::Area { points, colour });
                 }
                 Mark::Points => {
                     shapes.extend(series.points.iter().take(DRAWN).enumerate().map(|(at, point)| {

@@ -12,10 +12,34 @@ pub(super) struct Drawing {
 
 /// A shape; colours are numbers of series.
 pub(super) enum ChartShape {
-    Text { at: (f64, f64), text: String, style: TextStyle, anchor: TextAnchor },
-    Path { points: Vec<(f64, f64)>, stroke: PathStroke },
-    Dot { at: (f64, f64), radius: f64, colour: usize, style: DotStyle, title: Option<String> },
-    Bar { corner: (f64, f64), size: (f64, f64), colour: usize, title: String },
+    Text {
+        at: (f64, f64),
+        text: String,
+        style: TextStyle,
+        anchor: TextAnchor,
+    },
+    Path {
+        points: Vec<(f64, f64)>,
+        stroke: PathStroke,
+    },
+    Dot {
+        at: (f64, f64),
+        radius: f64,
+        colour: usize,
+        style: DotStyle,
+        title: Option<String>,
+    },
+    Bar {
+        corner: (f64, f64),
+        size: (f64, f64),
+        colour: usize,
+        title: String,
+    },
+    /// What a path around it holds.
+    Area {
+        points: Vec<(f64, f64)>,
+        colour: usize,
+    },
 }
 
 /// How a text looks.
@@ -112,10 +136,13 @@ fn write_shape(svg: &mut String, shape: &ChartShape) -> std::fmt::Result {
                 PathStroke::Key(colour) => ("", format!(" style=\"stroke:var(--c{colour});stroke-width:3\"")),
             };
             write!(svg, "<path{class}{style} d=\"")?;
-            for (at, (x, y)) in points.iter().enumerate() {
-                write!(svg, "{}{x:.1} {y:.1}", if at == 0 { 'M' } else { 'L' })?;
-            }
+            write_points(svg, points)?;
             svg.write_str("\"/>")
+        }
+        ChartShape::Area { points, colour } => {
+            write!(svg, "<path class=\"a\" style=\"fill:var(--c{colour})\" d=\"")?;
+            write_points(svg, points)?;
+            svg.write_str("Z\"/>")
         }
         ChartShape::Dot { at: (x, y), radius, colour, style, title } => {
             let class = match style {
@@ -139,6 +166,13 @@ fn write_shape(svg: &mut String, shape: &ChartShape) -> std::fmt::Result {
             escape(title)
         ),
     }
+}
+
+fn write_points(svg: &mut String, points: &[(f64, f64)]) -> std::fmt::Result {
+    for (at, (x, y)) in points.iter().enumerate() {
+        write!(svg, "{}{x:.1} {y:.1}", if at == 0 { 'M' } else { 'L' })?;
+    }
+    Ok(())
 }
 
 /// Text within HTML.

@@ -1,16 +1,15 @@
 //! The report of forecasts: what they were chosen by, their figures, and the worst, a typical and the best series with what was forecast of its end.
 
 use std::fmt::Write as _;
-use std::path::Path;
 
 use anyhow::Result;
-use kiln_learn::data::encode_png;
-use kiln_learn::forecast::ForecastWindows;
+use kiln_learn::forecast::{ForecastWindows, seasons};
 use kiln_learn::selection::Leaderboard;
 
-use super::chart::{Chart, Series};
+use super::chart::Chart;
 use super::drawing::escape;
-use super::{ending, head, tables};
+use super::series::{ForecastPlot, errors_by_series, errors_by_step, season};
+use super::{ending, head, plots, tables};
 use crate::figures::figure;
 use crate::folder::Folder;
 use crate::forecasts::ForecastFigures;
@@ -34,8 +33,8 @@ pub struct ForecastTold<'a> {
 /// Series that have a line in the table of errors.
 const LINES: usize = 20;
 
-/// Steps that are drawn before the forecast, in horizons.
-const BEFORE: usize = 4;
+/// From how many series on their errors are drawn.
+const MANY: usize = 20;
 
 /// Writes `report.html`, and the charts to `plots/`.
 pub fn write(told: &ForecastTold, folder: &Folder) -> Result<()> {
@@ -51,48 +50,48 @@ pub fn write(told: &ForecastTold, folder: &Folder) -> Result<()> {
                 charts.push(drawing(told, if count == 1 { "Forecast" } else { name }, key, *row));
             }
         }
-        let by_step = told.figures.iter().map(|(name, figures)| {
-            Series::line(
-                name,
-                figures.measures.steps.iter().enumerate().map(|(step, own)| (step as f64 + 1.0, own.mase)),
-            )
-        });
-        charts.push(by_step.fold(Chart::new("Error by step", "step of the horizon", "MASE"), Chart::with));
+        let ways: Vec<_> =
+            told.figures.iter().map(|(name, figures)| (name.to_string(), &figures.measures)).collect();
+        charts.push(errors_by_step(&ways));
+        if count >= MANY {
+            let errors: Vec<f64> = figures.by_series.iter().map(|(_, _, error)| *error).collect();
+            charts.push(errors_by_series(&errors));
+        }
+        charts.extend(figures.by_series.get(count / 2).and_then(|(_, row, _)| season_of(told, *row)));
     }
-    folder.make("plots")?;
-    for chart in &charts {
-        let name = chart.title.to_lowercase().replace(|c: char| !c.is_alphanumeric(), "-");
-        folder.write(Path::new("plots").join(format!("{name}.svg")), chart.file())?;
-        let (pixels, size) = chart.pixels();
-        folder.write(Path::new("plots").join(format!("{name}.png")), encode_png(&pixels, size)?)?;
-    }
+    plots(&charts, folder)?;
     Ok(folder.write("report.html", page(told, &charts)?)?)
 }
 
 /// The end of a series and what was forecast of it.
 fn drawing(told: &ForecastTold, title: &str, key: &str, row: usize) -> Chart {
-    let own = told.test.row(row);
-    let (origin, horizon) = (told.test.place(row).1, told.test.plan().horizon);
-    let frequency = told.test.plan().frequency;
-    let values = &own.series().values;
-    let start = origin.saturating_sub(BEFORE * horizon.max(8));
-    let place = |step: usize| step as f64 - origin as f64 + 1.0;
-    let history = (start..values.len()).map(|step| (place(step), values[step]));
-    let outputs = told.outputs.get(row * horizon..(row + 1) * horizon).unwrap_or_default();
+    let (own, plan) = (told.test.row(row), told.test.plan());
+    let outputs = told.outputs.get(row * plan.horizon..(row + 1) * plan.horizon).unwrap_or_default();
     let each = || outputs.iter().map(|output| f64::from(*output)).enumerate();
-    let forecast = each().map(|(step, output)| (step as f64 + 1.0, own.number(step, output)));
-    let bound = |side: usize| {
-        each()
-            .filter_map(|(step, output)| Some((step as f64 + 1.0, own.bounds(step, output)?[side])))
-            .collect::<Vec<_>>()
-    };
-    let from = frequency.text(frequency.begin(own.series().first + origin as i64));
-    let title = if key.is_empty() { title.to_string() } else { format!("{title}: {key}") };
-    Chart::new(&title, &format!("steps from {from} on"), &told.test.plan().target)
-        .with(Series::line("series", history))
-        .with(Series::line("forecast", forecast))
-        .with(Series::line("lower bound", bound(0)))
-        .with(Series::line("upper bound", bound(1)))
+    let points: Vec<f64> = each().map(|(step, output)| own.number(step, output)).collect();
+    let bounds: Vec<[f64; 2]> = each().filter_map(|(step, output)| own.bounds(step, output)).collect();
+    let [low, high] = [0, 1].map(|side| bounds.iter().map(|own| own[side]).collect::<Vec<f64>>());
+    let band = plan.bands.as_ref().filter(|_| bounds.len() == points.len());
+    ForecastPlot {
+        title: if key.is_empty() { title.to_string() } else { format!("{title}: {key}") },
+        target: &plan.target,
+        frequency: plan.frequency,
+        first: own.series().first,
+        values: &own.series().values,
+        origin: told.test.place(row).1,
+        points: &points,
+        band: band
+            .map(|bands| (&low[..], &high[..], format!("{} %", (1000.0 * bands.interval).round() / 10.0))),
+    }
+    .chart()
+}
+
+/// The strongest season of a series, where it has one.
+fn season_of(told: &ForecastTold, row: usize) -> Option<Chart> {
+    let (own, plan) = (told.test.row(row), told.test.plan());
+    let values = &own.series().values;
+    let strongest = seasons(values, plan.frequency).first()?.period;
+    Some(season(values, strongest, plan.frequency.noun(), &plan.target))
 }
 
 fn page(told: &ForecastTold, charts: &[Chart]) -> Result<String> {

@@ -6,7 +6,9 @@ pub mod forecast;
 mod insight;
 mod predictions;
 mod raster;
+mod series;
 mod tables;
+mod time_axis;
 
 use std::fmt::Write as _;
 use std::path::Path;
@@ -89,14 +91,30 @@ pub fn write(told: &Told, folder: &Folder) -> Result<()> {
         charts.extend(predictions::charts(measured));
     }
     charts.extend(told.insight.map_or(Vec::new(), |insight| insight::charts(&insight.dependences)));
+    plots(&charts, folder)?;
+    Ok(folder.write("report.html", page(told, &charts, measured)?)?)
+}
+
+/// How long a file's name may be, in bytes, before its number and kind.
+const NAME: usize = 100;
+
+/// Writes charts to `plots/`, each as SVG and as PNG, by what it is titled; of titles that would be one name the later ones get numbers.
+fn plots(charts: &[Chart], folder: &Folder) -> Result<()> {
     folder.make("plots")?;
-    for chart in &charts {
-        let name = chart.title.to_lowercase().replace(|c: char| !c.is_alphanumeric(), "-");
+    let mut taken: Vec<String> = Vec::new();
+    for chart in charts {
+        let mut name = chart.title.to_lowercase().replace(|c: char| !c.is_alphanumeric(), "-");
+        name.truncate(name.floor_char_boundary(NAME));
+        let alike = taken.iter().filter(|other| **other == name).count();
+        taken.push(name.clone());
+        if alike > 0 {
+            name += &format!("-{}", alike + 1);
+        }
         folder.write(Path::new("plots").join(format!("{name}.svg")), chart.file())?;
         let (pixels, size) = chart.pixels();
         folder.write(Path::new("plots").join(format!("{name}.png")), encode_png(&pixels, size)?)?;
     }
-    Ok(folder.write("report.html", page(told, &charts, measured)?)?)
+    Ok(())
 }
 
 fn page(told: &Told, charts: &[Chart], measured: Option<&Measured>) -> Result<String> {

@@ -11,6 +11,9 @@ const FONT: &[u8] = include_bytes!("font/letters.ttf");
 /// How many pixels a unit of the page has.
 const SCALE: f64 = 2.0;
 
+/// How much of an area's colour is seen.
+const AREA: f64 = 0.2;
+
 type Colour = [u8; 3];
 
 /// The colours of the page where it is light: the ground, ink, soft ink, lines, and those of series.
@@ -85,6 +88,10 @@ impl Canvas {
                     covered,
                 );
             }
+            ChartShape::Area { points, colour } => {
+                let points: Vec<(f64, f64)> = points.iter().map(|point| scaled(*point)).collect();
+                self.area(&points, of_series(*colour), AREA);
+            }
             ChartShape::Bar { corner, size, colour, .. } => {
                 let ((x, y), (width, height)) = (scaled(*corner), scaled(*size));
                 let within = |at: f64, from: f64, to: f64| (at + 0.5).min(to) - (at - 0.5).max(from);
@@ -150,6 +157,36 @@ impl Canvas {
         }
         for (at, share) in cover.into_iter().enumerate().filter(|(_, share)| *share > 0.0) {
             self.blend(at % self.width, at / self.width, colour, share.into());
+        }
+    }
+
+    /// What a closed path holds, where it goes around once: by how much of each row of a pixel lies within.
+    fn area(&mut self, points: &[(f64, f64)], colour: Colour, opacity: f64) {
+        const ROWS: usize = 4;
+        let mut covered = vec![0.0f64; self.width];
+        for y in 0..self.height {
+            covered.fill(0.0);
+            for row in 0..ROWS {
+                let at = y as f64 + (row as f64 + 0.5) / ROWS as f64;
+                let ends = points.iter().zip(points.iter().cycle().skip(1));
+                let mut crossed: Vec<f64> = ends
+                    .filter(|(from, to)| (from.1 <= at) != (to.1 <= at))
+                    .map(|(from, to)| from.0 + (at - from.1) / (to.1 - from.1) * (to.0 - from.0))
+                    .collect();
+                crossed.sort_by(f64::total_cmp);
+                for [from, to] in crossed.as_chunks::<2>().0 {
+                    let [left, right] = [from.max(0.0), to.min(self.width as f64)];
+                    for (x, own) in
+                        covered.iter_mut().enumerate().take(right.ceil() as usize).skip(left as usize)
+                    {
+                        let x = x as f64;
+                        *own += ((x + 1.0).min(right) - x.max(left)).max(0.0) / ROWS as f64;
+                    }
+                }
+            }
+            for (x, share) in covered.iter().enumerate().filter(|(_, share)| **share > 0.0) {
+                self.blend(x, y, colour, opacity * share);
+            }
         }
     }
 

@@ -82,7 +82,7 @@ const STEPS_TAKEN: [&str; 10] = [
 ];
 
 /// Settings that say how weights are descended to.
-const STEPS: [&str; 18] = [
+pub(super) const STEPS: [&str; 18] = [
     "epochs",
     "batch-size",
     "lr",

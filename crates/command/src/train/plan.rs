@@ -5,7 +5,7 @@ use std::path::PathBuf;
 use anyhow::{Context as _, Result, bail};
 use kiln_learn::data::{Form, Order};
 use kiln_learn::explain::Background;
-use kiln_learn::model::{About, Task, TaskLoss};
+use kiln_learn::model::{About, NETWORK, Task, TaskLoss};
 use kiln_learn::prelude::*;
 use kiln_learn::presets::{self, Preset, Recipe, Suits};
 use kiln_learn::schedule::Constant;
@@ -133,6 +133,16 @@ impl TrainingPlan {
         }
         Threshold::of(&settings, &source.task, !source.valid.is_empty())?;
         calibration::options(&settings, &source.task, source.valid.len(), false)?;
+        let is_network = base.as_ref().is_some_and(|base| base.model.about().layers == NETWORK);
+        let asked = [
+            ("coverage", settings.coverage.is_some()),
+            ("calibrate", settings.calibrate.as_deref().is_some_and(|how| how != "none")),
+        ];
+        if let (true, Some((name, _))) = (is_network, asked.iter().find(|(_, is_asked)| *is_asked)) {
+            bail!(
+                "--{name}: the network of an ONNX file stays as it is, and nothing stands behind it; leave it out"
+            );
+        }
         if settings.monotone.is_some() {
             bail!(
                 "--monotone: a network can't be held to it; --preset linear can, where more of a column never says less (or more) of what is predicted"

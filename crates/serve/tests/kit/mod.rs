@@ -70,8 +70,8 @@ pub fn of_texts() -> Model {
     trained(layers, &set).with_preparation(text).unwrap()
 }
 
-/// A model that goes on with texts.
-pub fn of_prompts() -> Model {
+/// A model that goes on with texts, with a state of so many numbers.
+pub fn of_prompts(width: usize) -> Model {
     let text = "the cat sat on the mat. the dog sat on the log. ".repeat(8);
     let tokens = Tokens::fit(&text, Cut::Characters, 100).unwrap();
     let window = 8;
@@ -83,7 +83,7 @@ pub fn of_prompts() -> Model {
     let form = TextPreparation::new(tokens.clone(), window).form();
     let set = Set::new(slide(0), form.clone(), slide(1), form).unwrap();
     let count = tokens.count();
-    let layers = format!("embedding {count} 8, gru 16, steps-dense {count}").parse().unwrap();
+    let layers = format!("embedding {count} 8, gru {width}, dense {count}, transpose").parse().unwrap();
     let trainer = Trainer::new(layers, CrossEntropy::new(), Adam::new(0.01));
     trainer
         .epochs(1)
@@ -199,13 +199,24 @@ impl Client {
     }
 
     pub fn ask(&mut self, method: &str, path: &str, headers: &[(&str, &str)], body: &[u8]) -> Said {
+        self.try_ask(method, path, headers, body).expect("the connection ends before there is an answer")
+    }
+
+    /// The answer; nothing where the connection ends before there is one.
+    pub fn try_ask(
+        &mut self,
+        method: &str,
+        path: &str,
+        headers: &[(&str, &str)],
+        body: &[u8],
+    ) -> Option<Said> {
         let mut request =
             format!("{method} {path} HTTP/1.1\r\nHost: kiln\r\nContent-Length: {}\r\n", body.len());
         headers.iter().for_each(|(name, value)| request += &format!("{name}: {value}\r\n"));
         let mut request = format!("{request}\r\n").into_bytes();
         request.extend_from_slice(body);
-        self.send(&request).unwrap();
-        self.read().unwrap()
+        self.send(&request).ok()?;
+        self.read()
     }
 
     /// Reads an answer; nothing where the connection ends before one.

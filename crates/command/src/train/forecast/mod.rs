@@ -39,7 +39,7 @@ fn limit_for(numbers: usize) -> Duration {
 const FITTED: f64 = 0.8;
 
 /// Settings of a training that say nothing here.
-const NOT_OURS: [&str; 17] = [
+const NOT_OURS: [&str; 22] = [
     "from",
     "freeze",
     "lora",
@@ -57,6 +57,11 @@ const NOT_OURS: [&str; 17] = [
     "keep",
     "tensorboard",
     "log-csv",
+    "early-stop",
+    "keep-neighbours",
+    "calibrate",
+    "coverage",
+    "sets",
 ];
 
 /// Chooses, evaluates and writes what a run's folder has.
