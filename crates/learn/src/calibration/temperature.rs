@@ -11,8 +11,10 @@ pub(super) fn loss(logits: &[f64], label: usize, slope: f64) -> f64 {
     libm::log(sum) - slope * (own - most)
 }
 
-/// How the loss of all rows changes with what logits are multiplied by; it rises with that.
+/// How the loss of all rows changes with what logits are multiplied by; it rises with that. A row more might be of any other class: as much of
+/// each label goes to the others, so that rows all of which are right don't make a model certain (after Platt, 1999).
 fn slope_of_loss(logits: &[f64], classes: usize, labels: &[usize], slope: f64) -> f64 {
+    let other = 1.0 / (labels.len() as f64 + 2.0);
     let one = |(row, &label): (&[f64], &usize)| {
         let most = row.iter().copied().fold(f64::NEG_INFINITY, f64::max);
         let (mut sum, mut weighed) = (0.0, 0.0);
@@ -20,7 +22,9 @@ fn slope_of_loss(logits: &[f64], classes: usize, labels: &[usize], slope: f64) -
             let part = libm::exp(slope * (logit - most));
             (sum, weighed) = (sum + part, weighed + part * logit);
         }
-        weighed / sum - row.get(label).copied().unwrap_or(0.0)
+        let own = row.get(label).copied().unwrap_or(0.0);
+        let others = (row.iter().sum::<f64>() - own) / (row.len() as f64 - 1.0).max(1.0);
+        weighed / sum - (1.0 - other) * own - other * others
     };
     logits.chunks(classes.max(1)).zip(labels).map(one).sum()
 }

@@ -106,7 +106,7 @@ fn parts(windows: &ForecastWindows, rows: &[usize]) -> Vec<u8> {
 struct TreesCandidate<'c>(&'c SeriesData);
 
 /// Steps that trees are grown on, at most.
-const STEPS: usize = 120_000;
+const GROWN: usize = 120_000;
 
 /// Values of the window that trees see one by one, besides those of the same season and what sums the window up.
 const LATE: usize = 14;
@@ -132,11 +132,11 @@ impl Candidate for TreesCandidate<'_> {
         let [window, past, steps, each] = plan.sizes();
         let from = window - LATE.min(window);
         let own = |rows: &dyn Dataset, most: usize| StepRows { plan, from, most }.of(rows);
-        let train = own(job.train, STEPS)?;
+        let train = own(job.train, GROWN)?;
         let late = self.late(job.rows);
         let valid = match job.valid {
-            Some(valid) => own(valid, STEPS / 4)?,
-            None => own(&Subset::new(job.train, late.clone()), STEPS / 4)?,
+            Some(valid) => own(valid, GROWN / 4)?,
+            None => own(&Subset::new(job.train, late.clone()), GROWN / 4)?,
         };
         let signals = Interrupt::listen();
         let asked = || signals.asked().is_some();
@@ -154,7 +154,7 @@ impl Candidate for TreesCandidate<'_> {
             // How many rounds are enough is seen on the latest rows; then all are grown on.
             let early: Vec<usize> =
                 (0..job.rows.len()).filter(|at| late.binary_search(at).is_err()).collect();
-            let earlier = own(&Subset::new(job.train, early), STEPS)?;
+            let earlier = own(&Subset::new(job.train, early), GROWN)?;
             options.chosen = Some(trees::fit(&earlier, &task, &options)?.chosen);
         }
         let forest = trees::fit(&train, &task, &options)?;
