@@ -236,8 +236,9 @@ fn settled(
     if plan.log && !is_above {
         plan.log = false;
         unlogged = Some(format!(
-            "swings grow with size, but {} isn't above 0 in the last {horizon} steps: learned as it is, not by logarithms",
-            plan.target
+            "swings grow with size, but {} isn't above 0 in the last {}: learned as it is, not by logarithms",
+            plan.target,
+            counted(horizon, "step")
         ));
     }
     let first = set.series.iter().map(|own| own.first).min().unwrap_or(0);
