@@ -6,10 +6,9 @@ use anyhow::{Context as _, Result, bail};
 use kiln_learn::data::{Dataset, Subset, Table};
 use kiln_learn::forecast::{
     Backtest, CalendarPart, Duplicates, ForecastPreparation, ForecastWindows, Frequency, Gaps, NaiveScale,
-    PreparedSeries, SeriesColumns, SeriesOptions, SeriesSet, lengths, seasons,
+    PreparedSeries, SeriesColumns, SeriesOptions, SeriesSet, TimeSeries, lengths, seasons,
 };
 use kiln_learn::model::Task;
-use kiln_learn::presets::Preset;
 use kiln_learn::selection::FoldRows;
 
 use super::{Habits, Ties, TrainingData, name_of};
@@ -224,12 +223,26 @@ fn settled(
         Some("as-is") => false,
         Some(other) => bail!("--target-scale is as-is or log, not {other}"),
         None => {
-            is_above
+            let is_above = |own: &TimeSeries| {
+                let before = own.values.len().saturating_sub(horizon);
+                own.values[..before].iter().all(|value| value.is_nan() || *value > 0.0)
+            };
+            set.series.iter().all(is_above)
                 && before.iter().filter(|own| swings_with_size(own, plan.period())).count() * 2 > before.len()
         }
     };
+    // Decided by what is before the test; what it says otherwise isn't hidden.
+    let mut unlogged = None;
+    if plan.log && !is_above {
+        plan.log = false;
+        unlogged = Some(format!(
+            "swings grow with size, but {} isn't above 0 in the last {}: learned as it is, not by logarithms",
+            plan.target,
+            counted(horizon, "step")
+        ));
+    }
     let first = set.series.iter().map(|own| own.first).min().unwrap_or(0);
-    let last = set.series.iter().map(|own| own.end() - horizon as i64).max().unwrap_or(0);
+    let last = set.series.iter().map(|own| own.end().saturating_sub(horizon as i64)).max().unwrap_or(0);
     plan.calendar = CalendarPart::of(plan.frequency, plan.frequency.begin(first), plan.frequency.begin(last));
     let known = columns(settings.known.as_deref());
     let rows: Vec<usize> = set
@@ -239,7 +252,8 @@ fn settled(
         .filter_map(|row| *row)
         .collect();
     let plan = plan.with_known(table, &known, &rows)?;
-    let said = said(set, &plan, &known);
+    let mut said = said(set, &plan, &known);
+    said.extend(unlogged);
     Ok((plan, said))
 }
 
@@ -355,12 +369,8 @@ fn swings_with_size(values: &[f64], period: usize) -> bool {
     let mean = |of: &dyn Fn(&(f64, f64)) -> f64| points.iter().map(of).sum::<f64>() / count;
     let (x, y) = (mean(&|point| point.0), mean(&|point| point.1));
     let covariance = mean(&|point| (point.0 - x) * (point.1 - y));
-    let (xx, yy) = (mean(&|point| (point.0 - x).powi(2)), mean(&|point| (point.1 - y).powi(2)));
+    let (xx, yy) =
+        (mean(&|point| (point.0 - x) * (point.0 - x)), mean(&|point| (point.1 - y) * (point.1 - y)));
     // Swings in proportion to size have a slope of 1; a level that hardly changes tells nothing.
     xx.sqrt() > 0.05 && covariance / xx > 0.5 && covariance / (xx * yy).sqrt().max(f64::MIN_POSITIVE) > 0.5
-}
-
-/// Whether a preset is one for series.
-pub fn is_preset(name: &str) -> bool {
-    Preset::of(name, kiln_learn::presets::Suits::Series).is_some()
 }

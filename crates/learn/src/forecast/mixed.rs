@@ -3,6 +3,7 @@
 use kiln_data::Dataset;
 use serde::{Deserialize, Serialize};
 
+use super::preparation::FARTHEST;
 use super::{Baseline, ForecastWindows, each_series};
 
 /// How much of a forecast is what needs no model; the rest is what the layers say.
@@ -28,8 +29,9 @@ impl ForecastWindows {
             let past = &own.series().values[origin.saturating_sub(REMEMBERED)..origin];
             let points = baseline.forecast(past, period, plan.horizon, &[]).points;
             let output = |step: usize| {
-                let output = points.get(step).map_or(0.0, |point| own.output(step, *point)) as f32;
-                if output.is_finite() { output } else { 0.0 }
+                // A point that has no logarithm is as low as a target can be, not without end.
+                let output = points.get(step).map_or(0.0, |point| own.output(step, *point));
+                if output.is_nan() { 0.0 } else { output.clamp(-FARTHEST, FARTHEST) as f32 }
             };
             (0..plan.horizon).map(output).collect()
         };

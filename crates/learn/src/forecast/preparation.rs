@@ -88,7 +88,10 @@ const FIGURES: usize = 6;
 const CYCLES: usize = 3;
 
 /// Targets beyond this are drawn in: a window that hardly moves says nothing of the size of what comes.
-const FARTHEST: f64 = 20.0;
+pub(super) const FARTHEST: f64 = 20.0;
+
+/// More numbers than this in a row are a mistake, or worse.
+const WIDEST: usize = 1 << 24;
 
 impl ForecastPreparation {
     /// Of a column and one of times: so many steps, with nothing else told.
@@ -219,6 +222,14 @@ impl ForecastPreparation {
 
     /// Whether it makes what a model takes.
     pub(crate) fn check(&self, input: &InputSpec) -> Result<()> {
+        self.frequency.check()?;
+        let is_share = |own: &BaselineShare| (0.0..=1.0).contains(&own.share);
+        if self.width() > WIDEST || !self.baselines.iter().all(is_share) {
+            return Err(Error::Preparation(format!(
+                "its preparation of series makes rows of {}, or mixes forecasts in shares that are none",
+                counted(self.width(), "number")
+            )));
+        }
         let is_seen = |period: &usize| (1..=self.window).contains(period);
         if self.horizon == 0 || self.periods.is_empty() || !self.periods.iter().all(is_seen) {
             let message = "its preparation of series sees less than a season, or forecasts no step";
@@ -274,7 +285,7 @@ impl ForecastPreparation {
         let mut told = Vec::with_capacity(steps * self.told_width());
         let mut foretold = 0;
         for step in 0..steps {
-            let time = self.frequency.begin(series.first + step as i64);
+            let time = self.frequency.begin(series.first.saturating_add(step as i64));
             self.calendar.iter().for_each(|part| part.write(time, &mut told));
             let row = series.rows.get(step).copied().flatten();
             match row.and_then(|row| known.get(row * width..(row + 1) * width)) {

@@ -184,3 +184,43 @@ fn windows_are_the_rows_of_a_training() {
     assert_eq!(batch.y, own.y);
     assert_eq!(rows.x().width(), each + past - from);
 }
+
+#[test]
+fn a_preparation_that_no_training_makes_is_refused() {
+    let read = table(&text(60, |_, sold| sold));
+    let plan = plan(&read, false);
+    let layers: crate::Sequential = "dense 9".parse().unwrap();
+    let input = About::new(&layers, &plan.form(), Task::of_series(&plan)).unwrap().input;
+    plan.check(&input).unwrap();
+    let months = |every| Frequency::Months { every, phase: 0, day: 1, second: 0 };
+    let frequencies = [
+        months(0),
+        months(-1),
+        Frequency::Seconds { every: 0, phase: 0 },
+        Frequency::Seconds { every: 1, phase: i64::MAX },
+        Frequency::Numbers { every: 0.0, phase: 0.0 },
+        Frequency::Numbers { every: f64::NAN, phase: 0.0 },
+        Frequency::Numbers { every: 1.0, phase: f64::INFINITY },
+    ];
+    for frequency in frequencies {
+        let fault = ForecastPreparation { frequency, ..plan.clone() }.check(&input).unwrap_err().to_string();
+        assert!(fault.contains("frequency"), "{fault}");
+    }
+    for (window, horizon) in [(1_000_000_000_000, 9), (21, usize::MAX)] {
+        let fault = ForecastPreparation { window, horizon, ..plan.clone() }.check(&input).unwrap_err();
+        assert!(fault.to_string().contains("numbers"), "{fault}");
+    }
+    assert!(months(0).aligned(&[0.0, 1e7]).number(1e7) > 0);
+}
+
+#[test]
+fn a_baseline_that_has_no_logarithm_stays_near_what_can_be_learned() {
+    let read = table(&text(60, |step, sold| if step < 50 { sold } else { sold * 0.1 }));
+    let plan = Arc::new(plan(&read, true));
+    let (_, series) = plan.series(&read).unwrap();
+    let windows = ForecastWindows::new(plan, Arc::new(series), [(0, 60)]);
+    let row = windows.row(0);
+    assert!(row.output(0, -5.0) < -100.0);
+    let said = windows.outputs_of(Baseline::Drift, &[0]);
+    assert!(said.iter().all(|output| output.abs() <= 20.0), "{said:?}");
+}

@@ -212,13 +212,17 @@ pub fn fit_together(
     each.iter().for_each(|own| all.add(own, 1.0));
     let xx = all.centred();
     let size = x.width();
-    let square = (0..size).map(|at| xx[at * size + at]).sum::<f64>() / size.max(1) as f64;
+    let mean_of =
+        |products: &[f64]| (0..size).map(|at| products[at * size + at]).sum::<f64>() / size.max(1) as f64;
+    // What is left of features that never change is rounding.
+    let square = Some(mean_of(&xx)).filter(|square| *square > 1e-14 * mean_of(&all.xx)).unwrap_or(0.0);
     let strength = match options.strength {
         Some(told) => told,
         None => chosen(&all, &each, square, in_order)?,
     };
     let none = || Error::Training("the features of a linear model are no finite numbers".to_string());
-    let weights = all.solved(&xx, strength.max(1e-9 * square)).ok_or_else(none)?;
+    let weights =
+        all.solved(&xx, strength.max(if square > 0.0 { 1e-9 * square } else { 1.0 })).ok_or_else(none)?;
     let design = Design { amounts: size, codes: Vec::new() };
     Ok((layers::of(&design, &[weights])?, strength))
 }
@@ -248,4 +252,29 @@ fn chosen(all: &SharedSums, each: &[SharedSums], square: f64, in_order: bool) ->
         .filter(|&at| error(at).is_finite())
         .min_by(|&a, &b| error(a).total_cmp(&error(b)));
     Ok(best.map_or(square, |at| strengths[at]))
+}
+
+#[cfg(test)]
+mod tests {
+    use kiln_data::{Form, Set};
+
+    use super::*;
+
+    #[test]
+    fn features_that_never_change_leave_the_mean() {
+        let set = |value: f32| {
+            let y: Vec<f32> = (0..80).map(|at| (at % 4) as f32).collect();
+            Set::new(vec![value; 120], Form::numbers(&[3]), y, Form::numbers(&[2])).unwrap()
+        };
+        for value in [0.0, 0.1, 1e6] {
+            let (layers, _) = fit_together(&set(value), &LinearOptions::new(), false).unwrap();
+            let x = crate::Tensor::new(vec![value; 3], [1, 3]);
+            let said = crate::Layer::forward(&layers, &x, &crate::Context::inference());
+            let said = said.to_vec::<f32>().unwrap();
+            let is_mean = (said[0] - 1.0).abs() < 1e-3 && (said[1] - 2.0).abs() < 1e-3;
+            assert!(is_mean, "{value}: {said:?}");
+        }
+        let fault = fit_together(&set(f32::NAN), &LinearOptions::new(), false).unwrap_err().to_string();
+        assert!(fault.contains("finite"), "{fault}");
+    }
 }

@@ -66,9 +66,9 @@ impl Predictor {
         let one = |(row, outputs): (usize, &[f32])| {
             let own = windows.row(row);
             let series = own.series();
-            let end = series.first + series.values.len() as i64;
+            let end = series.first.saturating_add(series.values.len() as i64);
             let times: Vec<f64> =
-                (0..plan.horizon).map(|step| set.frequency.begin(end + step as i64)).collect();
+                (0..plan.horizon).map(|step| set.frequency.begin(end.saturating_add(step as i64))).collect();
             let each = || outputs.iter().map(|output| f64::from(*output)).enumerate();
             ForecastSteps {
                 key: series.key.clone(),

@@ -8,8 +8,8 @@ use anyhow::Result;
 use kiln_learn::Model;
 use kiln_learn::data::Dataset;
 use kiln_learn::forecast::{
-    Baseline, BaselineShare, ConformalBands, ForecastPreparation, ForecastScore, NaiveScale, StepBands,
-    is_intermittent,
+    Baseline, BaselineShare, ConformalBands, ForecastPreparation, ForecastScore, NaiveScale, PreparedSeries,
+    StepBands, is_intermittent,
 };
 use kiln_learn::model::About;
 use kiln_learn::selection::{FitRecord, HeldOut, Leaderboard};
@@ -84,7 +84,9 @@ impl Forecast<'_> {
             from += held.len();
         }
         let of_model = self.over(&asked, |_, outputs| outputs.to_vec());
-        let rare = series.iter().filter(|own| is_intermittent(&own.values)).count() * 2 > series.len();
+        let before =
+            |own: &PreparedSeries| is_intermittent(&own.values[..own.values.len().saturating_sub(horizon)]);
+        let rare = series.iter().filter(|own| before(own)).count() * 2 > series.len();
         let mut tried = vec![Baseline::SeasonalNaive, Baseline::Drift, Baseline::ExponentialSmoothing];
         tried.extend(rare.then_some(Baseline::Intermittent));
         let mut best = (mean(&of_model), Vec::new(), "the model".to_string());

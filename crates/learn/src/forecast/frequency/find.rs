@@ -87,11 +87,11 @@ pub(super) fn find<'t>(series: impl IntoIterator<Item = &'t [f64]>, dates: bool)
 
 /// A grid on which the steps outnumber the times by a hundred is none.
 fn is_too_fine(observed: &Observed, frequency: Frequency) -> bool {
-    let steps: i64 = observed
+    let steps = observed
         .times
         .iter()
         .filter_map(|times| Some(frequency.between(*times.first()?, *times.last()?)))
-        .sum();
+        .fold(0, i64::saturating_add);
     steps > 100 * observed.count as i64
 }
 
@@ -176,7 +176,7 @@ fn months(times: impl Iterator<Item = f64> + Clone, every: i64) -> Frequency {
     let moment = |time: f64| DateTime::of(time as i64);
     let phase = mode(times.clone().map(|time| {
         let DateTime { year, month, .. } = moment(time);
-        (12 * year + month - 1).rem_euclid(every)
+        (12 * year + month - 1).rem_euclid(every.max(1))
     }));
     let is_last = |time: f64| {
         let DateTime { year, month, day, .. } = moment(time);

@@ -77,6 +77,24 @@ impl Frequency {
         find::aligned(self, times)
     }
 
+    /// That it steps on: what a file says may be anything.
+    pub(super) fn check(self) -> Result<()> {
+        const FAR: i64 = 1 << 53;
+        let is_near = |numbers: &[i64]| numbers.iter().all(|number| (-FAR..=FAR).contains(number));
+        let steps_on = match self {
+            Frequency::Seconds { every, phase } => every > 0 && is_near(&[every, phase]),
+            Frequency::Weekdays { second } => is_near(&[second]),
+            Frequency::Months { every, phase, day, second } => {
+                every > 0 && is_near(&[every, phase, day, second])
+            }
+            Frequency::Numbers { every, phase } => every > 0.0 && every.is_finite() && phase.is_finite(),
+        };
+        match steps_on {
+            true => Ok(()),
+            false => Err(Error::Preparation(format!("its frequency never comes to a next step: {self:?}"))),
+        }
+    }
+
     /// The number of the step that a time falls into.
     pub fn number(self, time: f64) -> i64 {
         let seconds = time.floor() as i64;

@@ -90,12 +90,12 @@ fn times(table: &Table) -> Vec<&Column> {
 fn steps_regularly(table: &Table, time: &Column, keys: &[String]) -> bool {
     let Ok(rows) = TimedRows::of(table, time, keys) else { return false };
     let Ok((frequency, _)) = rows.frequency(time) else { return false };
-    let (mut filled, mut steps) = (0, 0);
+    let (mut filled, mut steps) = (0, 0i64);
     for (_, own) in &rows.series {
         let numbers: HashSet<i64> = own.iter().map(|(time, _)| frequency.number(*time)).collect();
         if let (Some(least), Some(most)) = (numbers.iter().min(), numbers.iter().max()) {
             filled += numbers.len();
-            steps += (most - least + 1) as usize;
+            steps = most.saturating_sub(*least).saturating_add(1).saturating_add(steps);
         }
     }
     filled as f64 >= FILLED * steps as f64

@@ -151,7 +151,7 @@ impl SeriesSet {
             without_time: rows.without_time,
             ..SeriesFindings::default()
         };
-        rows.check(frequency)?;
+        rows.check(frequency, table)?;
         let mut series = Vec::with_capacity(rows.series.len());
         for (key, own) in rows.series {
             match gathered(table, values, frequency, &own, options, &mut findings)? {
@@ -209,7 +209,7 @@ impl TimeSeries {
 
     /// The number of the step behind its last value, where a forecast begins.
     pub fn end(&self) -> i64 {
-        self.first + self.values.len() as i64
+        self.first.saturating_add(self.values.len() as i64)
     }
 
     /// Its values, those that are missing filled from what was before them: the value a season earlier, or the last one.
@@ -382,9 +382,14 @@ mod tests {
         assert!(error("day,sold\n2024-01-01,1\n2024-01-02,2\n", &plain).contains("tell the frequency"));
         assert!(error("day,sold\n2024-01-01,\n2024-01-02,\n2024-01-03,\n", &plain).contains("no value"));
         let numbers = plain.clone().frequency("steps of 1".parse().unwrap());
+        let hourly = plain.clone().frequency("hourly".parse().unwrap());
+        let typo = error("day,sold\n2024-01-01,1\n2024-01-02,2\n0001-01-01,3\n2024-01-03,4\n", &hourly);
+        assert!(typo.contains("0001-01-01T00:00:00 (line 4)") && typo.contains("mend that time"), "{typo}");
         assert!(error("day,sold\n2024-01-01,1\n2024-01-02,2\n", &numbers).contains("are dates"));
         let fine = plain.clone().frequency("every second".parse().unwrap());
         assert!(error("day,sold\n2020-01-01,1\n2024-01-02,2\n", &fine).contains("coarser"));
+        let far = "day,sold\n1,1\n2,2\n3,3\n-1e17,4\n";
+        assert!(error(far, &numbers).contains("-100000000000000000 (line 5)"), "{}", error(far, &numbers));
         assert!(error("day,sold\n2024-01-01,1\n", &plain.keys(["shp"])).contains("shp"));
     }
 }

@@ -8,8 +8,12 @@ use kiln_map::counted;
 use crate::forecast::frequency::Frequency;
 use crate::{Error, Result};
 
-/// More steps than this, of all series together, are taken for a frequency that is far too fine.
-const MOST_STEPS: i64 = 1 << 31;
+/// More steps for each row than this, and a few to spare, are taken for a frequency that is far too fine, or a time that is mistaken.
+const PER_ROW: i64 = 100;
+const SPARE: i64 = 100_000;
+
+/// Numbers beyond this have no next one, and can't be counted in steps.
+const FARTHEST: f64 = (1u64 << 53) as f64;
 
 /// The rows of a table by series, with their times.
 pub(super) struct TimedRows {
@@ -25,7 +29,14 @@ impl TimedRows {
         let mut known: HashMap<Vec<String>, usize> = HashMap::new();
         for row in 0..table.len() {
             let time = match time.cell(row) {
-                Cell::Number(number) => number,
+                Cell::Number(number) if number.abs() <= FARTHEST => number,
+                Cell::Number(number) => {
+                    let line = table.line(row).map_or(String::new(), |line| format!(" (line {line})"));
+                    return Err(Error::Preparation(format!(
+                        "{} is too far away to be the time of a step: {number}{line}; times are numbers within ±2^53",
+                        time.name()
+                    )));
+                }
                 Cell::Date { seconds, .. } => seconds as f64,
                 Cell::Missing => {
                     rows.without_time += 1;
@@ -81,21 +92,43 @@ impl TimedRows {
     }
 
     /// That the steps aren't too many to be meant.
-    pub fn check(&self, frequency: Frequency) -> Result<()> {
-        let span = |(_, own): &(Vec<String>, Vec<(f64, usize)>)| {
-            let numbers = || own.iter().map(|(time, _)| frequency.number(*time));
-            let (least, most) = (numbers().min().unwrap_or(0), numbers().max().unwrap_or(0));
-            most.saturating_sub(least)
+    pub fn check(&self, frequency: Frequency, table: &Table) -> Result<()> {
+        let numbers = |own: &[(f64, usize)]| -> Vec<i64> {
+            own.iter().map(|(time, _)| frequency.number(*time)).collect()
         };
-        let steps = self.series.iter().map(span).fold(0i64, i64::saturating_add);
+        let span = |(_, own): &(Vec<String>, Vec<(f64, usize)>)| {
+            let numbers = numbers(own);
+            let least = numbers.iter().min().copied().unwrap_or(0);
+            numbers.iter().max().copied().unwrap_or(0).saturating_sub(least)
+        };
+        let spans: Vec<i64> = self.series.iter().map(span).collect();
+        let steps = spans.iter().copied().fold(0i64, i64::saturating_add);
         let rows: i64 = self.series.iter().map(|(_, own)| own.len() as i64).sum();
-        match steps > MOST_STEPS || steps > 1000 * rows + 1_000_000 {
-            false => Ok(()),
-            true => Err(Error::Preparation(format!(
-                "{frequency} makes {} of {}; tell a coarser frequency",
-                counted(usize::try_from(steps).unwrap_or(usize::MAX), "step"),
-                counted(rows as usize, "row")
-            ))),
+        if steps <= PER_ROW * rows + SPARE {
+            return Ok(());
         }
+        let longest = (0..spans.len()).max_by_key(|&at| spans[at]);
+        let outlying = longest.and_then(|at| outlying(&self.series[at].1)).map(|(time, row)| {
+            let line = table.line(row).map_or(String::new(), |line| format!(" (line {line})"));
+            format!("{}{line} is far from all others: mend that time, or ", frequency.text(time))
+        });
+        Err(Error::Preparation(format!(
+            "{frequency} makes {} of {}; {}tell a coarser frequency",
+            counted(usize::try_from(steps).unwrap_or(usize::MAX), "step"),
+            counted(rows as usize, "row"),
+            outlying.unwrap_or_default(),
+        )))
     }
+}
+
+/// The first or last time of a series, where it is farther from the next than all the others are apart.
+fn outlying(own: &[(f64, usize)]) -> Option<(f64, usize)> {
+    let mut times = own.to_vec();
+    times.sort_by(|a, b| a.0.total_cmp(&b.0));
+    let [first, second, .., before, last] = times.as_slice() else { return None };
+    let (low, high) = (second.0 - first.0, last.0 - before.0);
+    if low > last.0 - second.0 {
+        return Some(*first);
+    }
+    (high > before.0 - first.0).then_some(*last)
 }
