@@ -11,7 +11,7 @@ objcopy --strip-all "$binary"
 objcopy --add-gnu-debuglink="$binary.debug" "$binary"
 
 size=$(stat --format %s "$binary")
-most=$((15 << 20))
+most=$((25 << 20))
 echo "$binary: $size bytes, symbols $(stat --format %s "$binary.debug")"
 if ((size > most)); then
     echo "larger than the $most bytes that it may have" >&2

@@ -167,7 +167,7 @@ fn blends_and_imported_networks_are_sampled() {
     let one = objects(&folder, &["explain", "taken.kiln", "one.csv", "--background", "rows.csv", "--json"]);
     let moved = |name: &str| one[0]["moved"][name].as_f64().unwrap().abs();
     assert!(moved("a") > 5.0 * moved("b"), "{}", one[0]);
-    let blend = "blend(dense 16, relu, dense | dense 8, tanh, dense) classes";
+    let blend = "blend(dense 16, relu, dense 2; dense 8, tanh, dense 2) classes";
     folder.write("kinds.csv", rows(120));
     folder.out(&[
         "train",
