@@ -69,6 +69,7 @@ fn sets_are_the_same_wherever_a_model_is_asked_and_hold_what_was_asked() {
         let done = trained(&folder, &flags.concat());
         assert_eq!(done["calibration"]["sets"][0]["kind"], kind, "{done}");
         assert_eq!(done["calibration"]["found"].as_array().unwrap().len(), 1);
+        assert!(done["said"].to_string().contains("the figures of validation are of the rows by which"));
         let path = format!("{out}/model.kiln");
         let eval = json(&folder.out(&["eval", &path, "new.csv", "--json"]));
         let coverage = eval["numbers"]["coverage"].as_f64().unwrap();
@@ -151,7 +152,8 @@ fn intervals_are_moved_so_that_they_hold_what_was_asked() {
         "--preset",
         "linear",
     ];
-    assert!(trained(&folder, &flags)["calibration"].is_null());
+    let raw = trained(&folder, &flags);
+    assert!(raw["calibration"].is_null() && !raw["said"].to_string().contains("figures of validation"));
     // A second fit on all rows keeps what the first found.
     let flags =
         ["ill", "--target", "cost", "--interval", "0.8", "--refit", "--out", "refit", "--preset", "linear"];

@@ -11,6 +11,10 @@ use super::evidence::SelectionEvidence;
 use super::refit;
 use crate::source::TrainingData;
 
+/// What figures of validation are worth then.
+const FOUND_ON: &str = "the figures of validation are of the rows by which outputs or sets were put right: they look a little better than rows to come, \
+                        which those of the test stand for";
+
 /// What was found, and the models with it.
 pub(super) struct CalibratedModels {
     pub(super) calibration: Calibration,
@@ -50,10 +54,11 @@ pub(super) fn calibrated(
             HeldAnswers::of(first.unwrap_or(model), &Subset::new(&*source.valid, (0..rows).collect()))?
         }
     };
-    let calibration = Calibration::fit(task, options, &held)?;
+    let mut calibration = Calibration::fit(task, options, &held)?;
     if calibration.changes_nothing() && calibration.sets.iter().all(Option::is_none) {
         return Ok(CalibratedModels { calibration, model: None, first: None });
     }
+    calibration.said.push(FOUND_ON.to_string());
     Ok(CalibratedModels {
         model: Some(calibration.behind(model)?),
         first: first.map(|first| calibration.behind(first)).transpose()?,

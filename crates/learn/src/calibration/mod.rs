@@ -4,13 +4,14 @@
 //! What puts outputs right is a layer behind the others ([`Calibration::behind`]), so that whoever asks the model, in whatever way, gets what is
 //! right; the thresholds of sets stand in [`About::sets`](crate::model::About::sets).
 
+mod choice;
 mod conformal;
 mod isotonic;
 mod temperature;
 
 use std::ops::Range;
 
-use kiln_data::{Dataset, Rng};
+use kiln_data::Dataset;
 use kiln_map::counted;
 use kiln_nn::Data;
 use serde::Serialize;
@@ -18,6 +19,7 @@ use serde::Serialize;
 use crate::model::{ClassSets, Model, PartMeaning, SetKind, Task, TaskPart};
 use crate::store::{HostTensor, TensorFile, put_all_weights, set_weights};
 use crate::{Error, Result};
+use choice::{MethodChoice, crossed};
 use conformal::{bounds_moved, class_sets};
 
 /// How probabilities are put right.
@@ -165,6 +167,28 @@ impl HeldPart<'_> {
     fn labels(&self) -> Vec<usize> {
         self.truths.iter().map(|&label| label as usize).collect()
     }
+
+    /// Some of its rows alone.
+    fn of(&self, rows: &[usize]) -> HeldPart<'_> {
+        let width = self.places.len();
+        let outputs = rows.iter().flat_map(|&row| &self.outputs[row * width..][..width]).copied();
+        let truths = rows.iter().map(|&row| self.truths[row]).collect();
+        HeldPart { name: self.name, places: 0..width, outputs: outputs.collect(), truths }
+    }
+
+    /// Its outputs, those of each row put right by what a method finds on the others' folds: rows to come aren't among those that it was found
+    /// on either.
+    fn put_right_by_others(&self, method: &str) -> Vec<f32> {
+        let width = self.places.len();
+        let all = crossed(self.rows(), |found, held| {
+            let mut fold = Calibration::of_nothing(width);
+            fold.find(&self.of(found), method);
+            let mut outputs: Vec<f32> = self.of(held).outputs.iter().map(|&output| output as f32).collect();
+            fold.apply(&mut outputs);
+            outputs.chunks(width.max(1)).map(<[f32]>::to_vec).collect()
+        });
+        all.concat()
+    }
 }
 
 impl Calibration {
@@ -193,8 +217,7 @@ impl Calibration {
         let parts = task.parts();
         let rows = held.truths.len() / parts.len().max(1);
         let width = held.outputs.len() / rows.max(1);
-        let mut all =
-            Calibration { factors: vec![1.0; width], shifts: vec![0.0; width], ..Calibration::default() };
+        let mut all = Calibration::of_nothing(width);
         if method == CalibrationMethod::Isotonic && !is_of_two_classes(&parts) {
             return Err(Error::Training(
                 "isotonic calibration is of one target of two classes; temperature is of any".to_string(),
@@ -214,8 +237,9 @@ impl Calibration {
             let seen = HeldPart { name: part.name, places, outputs, truths };
             match part.meaning {
                 PartMeaning::Classes(names) => {
-                    all.fit_classes(&seen, method)?;
-                    let own = sets.map(|asked| class_sets(&all.put_right(&seen), &seen, names, asked));
+                    let method = all.fit_classes(&seen, method)?;
+                    let own =
+                        sets.map(|asked| class_sets(&seen.put_right_by_others(method), &seen, names, asked));
                     all.sets.push(own.transpose()?);
                 }
                 PartMeaning::Number { interval, .. } => {
@@ -229,55 +253,66 @@ impl Calibration {
         Ok(all)
     }
 
-    fn fit_classes(&mut self, seen: &HeldPart, method: CalibrationMethod) -> Result<()> {
+    /// What leaves so many outputs as they are.
+    fn of_nothing(width: usize) -> Calibration {
+        Calibration { factors: vec![1.0; width], shifts: vec![0.0; width], ..Calibration::default() }
+    }
+
+    /// Finds what puts classes right by a method, and says the temperature if it is one.
+    fn find(&mut self, seen: &HeldPart, method: &str) -> Option<f64> {
+        let (logits, classes) = seen.logits();
+        let labels = seen.labels();
+        match method {
+            "temperature" => {
+                let temperature = temperature::fit(&logits, classes, &labels);
+                self.factors[seen.places.clone()].fill((1.0 / temperature) as f32);
+                Some(temperature)
+            }
+            "isotonic" => {
+                self.line = isotonic::fit(&isotonic::margins(&logits), &labels);
+                None
+            }
+            _ => None,
+        }
+    }
+
+    /// Puts the classes of a target right, and says by what method.
+    fn fit_classes(&mut self, seen: &HeldPart, method: CalibrationMethod) -> Result<&'static str> {
         let (logits, classes) = seen.logits();
         let labels = seen.labels();
         let of = if seen.name.is_empty() { String::new() } else { format!("{}: ", seen.name) };
         if method == CalibrationMethod::None {
-            return Ok(());
+            return Ok("none");
         }
         if seen.rows() < LEAST {
             let message = format!("{of}{} held out are too few to calibrate by", counted(seen.rows(), "row"));
             return match method {
-                CalibrationMethod::Auto | CalibrationMethod::None => Ok(()),
+                CalibrationMethod::Auto | CalibrationMethod::None => Ok("none"),
                 CalibrationMethod::Temperature | CalibrationMethod::Isotonic => Err(Error::Training(message)),
             };
         }
         let choice = MethodChoice::of(&logits, classes, &labels, method);
-        let mut found = FoundCalibration {
+        let temperature = self.find(seen, choice.method);
+        self.found.push(FoundCalibration {
             target: seen.name.to_string(),
             method: choice.method,
             rows: seen.rows(),
-            temperature: None,
+            temperature,
             gain: Some(choice.gain),
             moved: None,
-        };
+        });
         let [gain, error] = choice.gain;
         let measured = format!("a log loss less by {gain:.4} ± {error:.4} on rows that it wasn't found on");
-        self.said.push(match choice.method {
-            "temperature" => {
-                let temperature = temperature::fit(&logits, classes, &labels);
-                found.temperature = Some(temperature);
-                for at in seen.places.clone() {
-                    self.factors[at] = (1.0 / temperature) as f32;
-                }
+        self.said.push(match (choice.method, temperature) {
+            (_, Some(temperature)) => {
                 format!("{of}logits are divided by {temperature:.3} (temperature): {measured}")
             }
-            "isotonic" => {
-                self.line = isotonic::fit(&isotonic::margins(&logits), &labels);
+            ("isotonic", None) => {
                 format!("{of}logits are bent by a line of {} corners (isotonic): {measured}", self.line.len())
             }
             _ => format!("{of}probabilities stay as they are: by {} there is {measured}", choice.tried),
         });
-        self.found.push(found);
-        Ok(())
-    }
-
-    /// A part's outputs as they are after what was found.
-    fn put_right(&self, seen: &HeldPart) -> Vec<f32> {
-        let mut outputs: Vec<f32> = seen.outputs.iter().map(|&output| output as f32).collect();
-        self.apply_to(&mut outputs, &seen.places);
-        outputs
+        Ok(choice.method)
     }
 
     fn fit_bounds(&mut self, seen: &HeldPart, share: f64) {
@@ -319,16 +354,12 @@ impl Calibration {
 
     /// Puts outputs right, `[rows, outputs]`.
     pub fn apply(&self, outputs: &mut [f32]) {
-        self.apply_to(outputs, &(0..self.factors.len()));
-    }
-
-    fn apply_to(&self, outputs: &mut [f32], places: &Range<usize>) {
-        for row in outputs.chunks_mut(places.len().max(1)) {
+        for row in outputs.chunks_mut(self.factors.len().max(1)) {
             if !self.line.is_empty() {
                 isotonic::bend(&self.line, row);
                 continue;
             }
-            let each = self.factors[places.clone()].iter().zip(&self.shifts[places.clone()]);
+            let each = self.factors.iter().zip(&self.shifts);
             row.iter_mut().zip(each).for_each(|(output, (factor, shift))| *output = *output * factor + shift);
         }
     }
@@ -380,92 +411,6 @@ impl Calibration {
 /// Whether it is one target of two classes.
 fn is_of_two_classes(parts: &[TaskPart]) -> bool {
     matches!(parts, [TaskPart { meaning: PartMeaning::Classes(names), .. }] if names.len() == 2)
-}
-
-/// A smaller gain in log loss is none that anybody sees.
-const LEAST_GAIN: f64 = 1e-4;
-
-/// In how many folds rows are cut to choose a method.
-const FOLDS: usize = 5;
-
-/// Which method is taken, and what it gains on rows that it wasn't found on.
-struct MethodChoice {
-    method: &'static str,
-    tried: &'static str,
-    /// The mean gain in log loss, and its standard error.
-    gain: [f64; 2],
-}
-
-impl MethodChoice {
-    fn of(logits: &[f64], classes: usize, labels: &[usize], method: CalibrationMethod) -> MethodChoice {
-        let before: Vec<f64> = logits
-            .chunks(classes)
-            .zip(labels)
-            .map(|(row, &label)| temperature::loss(row, label, 1.0))
-            .collect();
-        let by_temperature = crossed(labels.len(), |found, held| {
-            let own = found.iter().flat_map(|&row| &logits[row * classes..][..classes]).copied();
-            let own_labels: Vec<usize> = found.iter().map(|&row| labels[row]).collect();
-            let slope = 1.0 / temperature::fit(&own.collect::<Vec<f64>>(), classes, &own_labels);
-            held.iter()
-                .map(|&row| temperature::loss(&logits[row * classes..][..classes], labels[row], slope))
-                .collect()
-        });
-        let temperature = MethodChoice {
-            method: "temperature",
-            tried: "a temperature",
-            gain: gain(&before, &by_temperature),
-        };
-        if classes != 2 || method == CalibrationMethod::Temperature {
-            return temperature.taken(method);
-        }
-        let margins = isotonic::margins(logits);
-        let by_line = crossed(labels.len(), |found, held| {
-            let own: Vec<f64> = found.iter().map(|&row| margins[row]).collect();
-            let own_labels: Vec<usize> = found.iter().map(|&row| labels[row]).collect();
-            let line = isotonic::fit(&own, &own_labels);
-            let bent = |row: usize| [0.0, f64::from(isotonic::height(&line, margins[row] as f32))];
-            held.iter().map(|&row| temperature::loss(&bent(row), labels[row], 1.0)).collect()
-        });
-        let isotonic = MethodChoice { method: "isotonic", tried: "a line", gain: gain(&before, &by_line) };
-        if method == CalibrationMethod::Isotonic {
-            return isotonic;
-        }
-        let [more, error] = gain(&by_temperature, &by_line);
-        let is_better = more > error && isotonic.gain[0] > isotonic.gain[1];
-        if is_better { isotonic } else { temperature.taken(method) }
-    }
-
-    /// The same, or nothing where what it gains is within its error and nobody asked for it.
-    fn taken(self, method: CalibrationMethod) -> MethodChoice {
-        let is_worth = self.gain[0] > self.gain[1].max(LEAST_GAIN) || method != CalibrationMethod::Auto;
-        if is_worth { self } else { MethodChoice { method: "none", ..self } }
-    }
-}
-
-/// The losses of all rows, each by what was found on the others' folds.
-fn crossed(rows: usize, losses: impl Fn(&[usize], &[usize]) -> Vec<f64>) -> Vec<f64> {
-    let mut order: Vec<usize> = (0..rows).collect();
-    Rng::new(0).shuffle(&mut order);
-    let mut all = vec![0.0; rows];
-    for fold in 0..FOLDS {
-        let is_held = |at: usize| at % FOLDS == fold;
-        let rows_where = |wanted: bool| {
-            order.iter().enumerate().filter(move |(at, _)| is_held(*at) == wanted).map(|(_, &row)| row)
-        };
-        let (found, held) = (rows_where(false).collect::<Vec<_>>(), rows_where(true).collect::<Vec<_>>());
-        held.iter().zip(losses(&found, &held)).for_each(|(&row, loss)| all[row] = loss);
-    }
-    all
-}
-
-/// The mean of how much less each row's loss is, and its standard error.
-fn gain(before: &[f64], after: &[f64]) -> [f64; 2] {
-    let rows = before.len().max(1) as f64;
-    let each = || before.iter().zip(after).map(|(before, after)| before - after);
-    let mean = each().sum::<f64>() / rows;
-    let squares: f64 = each().map(|gain| (gain - mean) * (gain - mean)).sum();
-    [mean, (squares / (rows - 1.0).max(1.0) / rows).sqrt()]
 }
 
 #[cfg(test)]

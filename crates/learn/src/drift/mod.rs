@@ -9,7 +9,7 @@ mod statistics;
 
 use std::collections::BTreeMap;
 
-use kiln_data::{Cell, Encoding, Feature, Table, TablePreparation, Vocabulary};
+use kiln_data::{Cell, Encoding, Feature, Table, TablePreparation};
 use serde::Serialize;
 
 use crate::model::{ColumnProfile, DataProfile, InputProfile, Model};
@@ -17,7 +17,7 @@ use crate::{Error, Result};
 use spread::{SeenValue, columns, said, values_of};
 use statistics::{
     beyond_probability, chi_square_probability, fisher_probability, holm, ks_distance, ks_probability,
-    stability, total_variation,
+    stability, total_variation, unseen_probability,
 };
 
 /// How far beyond the training's range a value may be before it counts as such, as a share of the range: rounding decides nothing.
@@ -120,16 +120,16 @@ impl<'m> NewRows<'m> {
                 continue;
             };
             let column = table.column(&feature.column)?;
-            let known = known_words(feature);
+            let unseen = unseen_kind(feature, profile);
             for (row, values) in inputs.values.chunks_exact(inputs.width.max(1)).enumerate() {
                 let cell = column.cell(row);
                 let is_missing = cell == Cell::Missing;
                 counted.missing += u64::from(is_missing);
                 let own = values.get(at.clone()).unwrap_or_default();
                 let seen = values_of(feature, own, is_missing);
-                let word = known.as_ref().and_then(|known| Some((known, cell.text()?)));
-                if let Some((known, word)) = word
-                    && is_unseen(feature, &seen, known, &word)
+                if let ([Some(kind)], Some(unseen)) = (seen.as_slice(), unseen)
+                    && *kind == unseen as f32
+                    && let Some(word) = cell.text()
                     && (counted.unseen.len() < UNSEEN || counted.unseen.contains_key(word.as_ref()))
                 {
                     *counted.unseen.entry(word.into_owned()).or_default() += 1;
@@ -176,25 +176,56 @@ impl<'m> NewRows<'m> {
     }
 }
 
-/// The words of a column whose others have no code.
-fn known_words(feature: &Feature) -> Option<Vec<&str>> {
-    let of = |vocabulary: &'_ Vocabulary| !vocabulary.other;
-    match &feature.encoding {
-        Encoding::Pair { words, .. } => Some(words.iter().map(String::as_str).collect()),
-        Encoding::OneHot { vocabulary } | Encoding::Codes { vocabulary } if of(vocabulary) => {
-            Some(vocabulary.words.iter().map(String::as_str).collect())
+/// The kind of words that a training didn't have, where no word that it had is of that kind.
+fn unseen_kind(feature: &Feature, profile: &ColumnProfile) -> Option<usize> {
+    let (kind, missing) = match &feature.encoding {
+        Encoding::Pair { .. } => (2, profile.missing),
+        Encoding::OneHot { vocabulary } | Encoding::Codes { vocabulary } if vocabulary.other => {
+            (vocabulary.words.len(), 0)
         }
-        _ => None,
-    }
+        Encoding::OneHot { vocabulary } => (vocabulary.size(), 0),
+        _ => return None,
+    };
+    let counts = profile.inputs.first()?.counts();
+    counts.get(kind).is_some_and(|count| *count == missing).then_some(kind)
 }
 
-/// Whether a word is none of those that a training had, by what became of it where that says so.
-fn is_unseen(feature: &Feature, seen: &[SeenValue], known: &[&str], word: &str) -> bool {
-    match (&feature.encoding, seen) {
-        (Encoding::Pair { .. }, [Some(kind)]) => *kind == 2.0,
-        (Encoding::OneHot { vocabulary }, [Some(kind)]) => *kind == vocabulary.size() as f32,
-        _ => known.iter().all(|known| *known != word),
+/// How many rows of a training and new ones are of each kind, each word that the training didn't have a kind of its own: a word that is only in
+/// the new rows is then told apart as one is that is only in the training.
+fn told_apart(trained: &[u64], new: &Counted, counts: &[u64], unseen: Option<usize>) -> [Vec<u64>; 2] {
+    let mut both = [trained.to_vec(), counts.to_vec()];
+    if let Some(kind) = unseen {
+        let words: u64 = new.unseen.values().sum();
+        both[1][kind] = both[1][kind].saturating_sub(words);
+        both[1].extend(new.unseen.values());
+        both[0].resize(both[1].len(), 0);
     }
+    both
+}
+
+/// How many rows of a training and new ones are of each kind. Where words were left out for how seldom they came, those that weren't by little came
+/// more often than they will again: they count with the others, up to words that come far more often.
+fn with_others(feature: Option<&Feature>, trained: &[u64], new: &[u64]) -> [Vec<u64>; 2] {
+    let mut both = [trained.to_vec(), new.to_vec()];
+    let words = match feature.map(|feature| &feature.encoding) {
+        Some(Encoding::OneHot { vocabulary } | Encoding::Codes { vocabulary }) if vocabulary.other => {
+            vocabulary.words.len()
+        }
+        _ => return both,
+    };
+    let Some(others) = trained.get(words).copied().filter(|others| *others > 0) else { return both };
+    let mut order: Vec<usize> = (0..words).collect();
+    order.sort_by_key(|&at| trained[at]);
+    // None of the others came more often.
+    let mut level = others;
+    for at in order {
+        if trained[at] as f64 > level as f64 + 3.0 + 4.0 * (level as f64).sqrt() {
+            break;
+        }
+        level = trained[at];
+        both.iter_mut().for_each(|counts| counts[words] += std::mem::take(&mut counts[at]));
+    }
+    both
 }
 
 /// How new rows differ from those of a training.
@@ -257,19 +288,27 @@ fn column_drift(
     // How likely, how much, and what.
     let mut tests: Vec<(f64, f64, &'static str)> = Vec::new();
     let mut spreads = (0.0, 0.0);
+    let unseen = feature.and_then(|feature| unseen_kind(feature, profile));
     for (input, counts) in profile.inputs.iter().zip(&new.counts) {
-        let sums = [input.counts(), counts].map(|counts| counts.iter().sum::<u64>());
+        let [trained, counts] = with_others(feature, input.counts(), counts);
+        let sums = [&trained, &counts].map(|counts| counts.iter().sum::<u64>());
         let (probability, effect) = match input {
             _ if sums.contains(&0) => (1.0, 0.0),
-            InputProfile::Amounts { counts: trained, .. } => {
-                let distance = ks_distance(trained, counts);
+            InputProfile::Amounts { .. } => {
+                let distance = ks_distance(&trained, &counts);
                 (ks_probability(distance, sums), distance)
             }
-            InputProfile::Kinds { counts: trained } => {
-                (chi_square_probability(trained, counts), total_variation(trained, counts))
+            InputProfile::Kinds { .. } => {
+                let [trained, counts] = told_apart(&trained, new, &counts, unseen);
+                if let Some(most) = new.unseen.values().max() {
+                    let probability = unseen_probability([&trained, &counts], *most, [profile.rows, rows]);
+                    let share = new.unseen.values().sum::<u64>() as f64 / rows as f64;
+                    tests.push((probability, share, "unseen"));
+                }
+                (chi_square_probability(&trained, &counts), total_variation(&trained, &counts))
             }
         };
-        spreads = (f64::max(spreads.0, effect), f64::max(spreads.1, stability(input.counts(), counts)));
+        spreads = (f64::max(spreads.0, effect), f64::max(spreads.1, stability(&trained, &counts)));
         tests.push((probability, effect, "spread"));
     }
     let share = |part: u64, of: u64| part as f64 / of.max(1) as f64;
@@ -285,11 +324,6 @@ fn column_drift(
                 tests.push((probability, share(beyond, rows), "range"));
             }
         }
-    }
-    let unseen: u64 = new.unseen.values().sum();
-    if unseen > 0 {
-        let probability = fisher_probability([unseen, rows], [0, profile.rows]);
-        tests.push((probability, share(unseen, rows), "unseen"));
     }
     let least = tests.iter().min_by(|a, b| a.0.total_cmp(&b.0).then(b.1.total_cmp(&a.1)));
     let (probability, effect, what) = least.copied().unwrap_or((1.0, 0.0, "spread"));

@@ -98,9 +98,9 @@ pub(super) fn fisher_probability([a, rows_a]: [u64; 2], [b, rows_b]: [u64; 2]) -
     let of = |k: u64| libm::exp(choose(rows_a, k) + choose(rows_b, found - k) - whole);
     let (least, most) = (found.saturating_sub(rows_b), found.min(rows_a));
     // From the end on which it is, terms fall fast.
-    let sum = |mut all: Box<dyn Iterator<Item = u64>>| {
+    let sum = |all: Box<dyn Iterator<Item = u64>>| {
         let (mut sum, mut largest) = (0.0, 0.0f64);
-        while let Some(k) = all.next() {
+        for k in all {
             let term = of(k);
             sum += term;
             largest = largest.max(term);
@@ -126,6 +126,23 @@ pub(super) fn beyond_probability(beyond: u64, new: u64, trained: u64) -> f64 {
         }
     }
     probability
+}
+
+/// The probability that new rows have as many words that a training didn't, by chance, of how many rows are of each word (`[trained, new]`):
+/// that the most frequent of them has all of its rows among the new ones, or that of the words of one row so many are there. A training itself
+/// has words that came once, and would have had others.
+pub(super) fn unseen_probability(
+    [trained, new]: [&[u64]; 2],
+    most: u64,
+    [rows_trained, rows_new]: [u64; 2],
+) -> f64 {
+    let kinds = trained.iter().zip(new).filter(|(trained, new)| **trained + **new > 0).count();
+    let one = beyond_probability(most, rows_new, rows_trained) * kinds as f64;
+    let once = |of: [u64; 2]| trained.iter().zip(new).filter(|(a, b)| [**a, **b] == of).count() as u64;
+    let (before, now) = (once([1, 0]), once([0, 1]));
+    let is_more = now as f64 * rows_trained as f64 > before as f64 * rows_new as f64;
+    let all = if is_more { fisher_probability([now, rows_new], [before, rows_trained]) } else { 1.0 };
+    (2.0 * one.min(all)).min(1.0)
 }
 
 /// The upper regularised incomplete gamma function: by its series or its continued fraction.
@@ -202,6 +219,15 @@ mod tests {
         // One of two rows is the largest of four with the probability of a half.
         assert!((beyond_probability(1, 2, 2) - 0.5).abs() < 1e-12);
         assert!((beyond_probability(2, 2, 2) - 1.0 / 6.0).abs() < 1e-12);
+        // Fifteen words of one row each in both are nothing; fifteen in the new alone are, as is one of fifteen rows.
+        let words = |counts: [u64; 2]| vec![counts; 15];
+        let of = |words: &[[u64; 2]]| {
+            let [trained, new] = [0, 1].map(|at| words.iter().map(|word| word[at]).collect::<Vec<u64>>());
+            unseen_probability([&trained, &new], new.iter().copied().max().unwrap_or(0), [500, 500])
+        };
+        assert_eq!(of(&[words([1, 0]), words([0, 1])].concat()), 1.0);
+        assert!((of(&words([0, 1])) / (4.0 * 0.5f64.powi(15)) - 1.0).abs() < 0.3);
+        assert!((of(&[[0, 15]]) / (2.0 * 0.5f64.powi(15)) - 1.0).abs() < 0.3);
         assert_eq!(holm(&[0.01, 0.04, 0.03]), [0.03, 0.06, 0.06]);
         // Shares 1/2, 1/2 and 3/4, 1/4 of 100 each: chi-square 13.333 of one degree.
         let own = chi_square_probability(&[50, 50], &[75, 25]);

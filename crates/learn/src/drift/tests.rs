@@ -19,7 +19,7 @@ enum Shift {
 
 /// Rows of amounts, whole numbers, words and gaps; the target follows from two of them.
 fn drawn(rows: usize, rng: &mut Rng, shift: Shift) -> Table {
-    let mut text = "age,visits,town,smokes,weight,note,ill\n".to_string();
+    let mut text = "age,visits,town,smokes,weight,ward,street,note,ill\n".to_string();
     for row in 0..rows {
         let moved = if shift == Shift::Amount { 0.5 } else { 0.0 };
         let far = if shift == Shift::Far && row % 25 == 0 { 30.0 } else { 0.0 };
@@ -41,9 +41,19 @@ fn drawn(rows: usize, rng: &mut Rng, shift: Shift) -> Table {
         } else {
             format!("{:.1}", 70.0 + 10.0 * rng.normal())
         };
+        // Many of these words come once, and new rows have others.
+        let ward = match rng.below(10) {
+            0 => format!("w{}", rng.below(300)),
+            at => format!("main {}", at % 3),
+        };
+        let street = match rng.below(4) {
+            0 => "high street".to_string(),
+            _ => format!("s{}", rng.below(180)),
+        };
         let note = ["fine", "pain in the back", "tired and pale", "much pain"][rng.below(4)];
         let ill = if age + 10.0 * rng.normal() > 55.0 { "yes" } else { "no" };
-        writeln!(text, "{age:.2},{visits},{town},{smokes},{weight},{note} {row},{ill}").unwrap();
+        writeln!(text, "{age:.2},{visits},{town},{smokes},{weight},{ward},{street},{note} {row},{ill}")
+            .unwrap();
     }
     Table::read(text.as_bytes()).unwrap()
 }

@@ -5,8 +5,6 @@ use kiln_nn::loss::{CrossEntropy, Loss};
 use kiln_nn::sequential::Blended;
 use kiln_nn::{AdamW, Module, Sequential};
 
-use kiln_nn::Module as _;
-
 use super::*;
 use crate::linear::{self, LinearOptions};
 use crate::model::{About, Task, TaskLoss};
