@@ -4,9 +4,7 @@
 use std::sync::Arc;
 
 use kiln::data::{Rng, Table};
-use kiln::forecast::{
-    Backtest, CalendarPart, ForecastPreparation, ForecastWindows, Frequency, NaiveScale, lengths,
-};
+use kiln::forecast::{Backtest, CalendarPart, ForecastPreparation, ForecastWindows, Frequency, NaiveScale};
 use kiln::model::{About, Task};
 use kiln::prelude::*;
 use kiln::{Model, Predictor};
@@ -38,7 +36,7 @@ fn main() -> Result<()> {
         ..ForecastPreparation::new("sold", "day", "daily".parse()?, HORIZON)
     });
     let (_, series) = plan.series(&table)?;
-    let split = Backtest::new(&lengths(&series), &plan, 10_000)?;
+    let split = Backtest::new(&series, &plan, 10_000)?;
     let series = Arc::new(series);
     let windows = |rows: Vec<(usize, usize)>| ForecastWindows::new(plan.clone(), series.clone(), rows);
     let (train, test) = (windows(split.rows.clone()), windows(split.test.clone()));

@@ -6,7 +6,7 @@ use anyhow::{Context as _, Result, bail};
 use kiln_learn::data::{Dataset, Subset, Table};
 use kiln_learn::forecast::{
     Backtest, CalendarPart, Duplicates, ForecastPreparation, ForecastWindows, Frequency, Gaps, NaiveScale,
-    PreparedSeries, SeriesColumns, SeriesOptions, SeriesSet, TimeSeries, lengths, seasons,
+    PreparedSeries, SeriesColumns, SeriesOptions, SeriesSet, TimeSeries, seasons,
 };
 use kiln_learn::model::Task;
 use kiln_learn::selection::FoldRows;
@@ -89,7 +89,7 @@ pub fn load(settings: &Settings) -> Result<SeriesData> {
     let (plan, mut said) = settled(&table, settings, &set, plan).with_context(placed)?;
     let series = plan.prepare(&set, &table).with_context(placed)?;
     let most = (NUMBERS / plan.width().max(1)).max(500);
-    let split = Backtest::new(&lengths(&series), &plan, most).with_context(placed)?;
+    let split = Backtest::new(&series, &plan, most).with_context(placed)?;
     let (plan, series) = (Arc::new(plan), Arc::new(series));
     let windows =
         |rows: &[(usize, usize)]| ForecastWindows::new(plan.clone(), series.clone(), rows.iter().copied());

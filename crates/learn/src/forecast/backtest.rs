@@ -3,6 +3,7 @@
 use super::baseline::SeriesForecast;
 use super::ets::at_share;
 use super::measures::NaiveScale;
+use super::normal::student;
 
 /// Where forecasts of a series begin that are held to what came: how many of its values are known each time. The last forecast ends with
 /// the series, each one before it where the next begins, so that no value is foreseen twice; there are `folds` at most, and none with fewer
@@ -28,7 +29,8 @@ const BEYOND: f64 = 5.0;
 const ENOUGH: usize = 30;
 
 /// Bands from the errors of back-tests, by step of the horizon: conformal prediction. Errors of many series count together, each divided by the
-/// scale of its series. Where errors of the future are as those of the past, a band holds at least what it says.
+/// scale of its series. Where errors of the future are as those of the past, a band holds at least what it says; of too few errors for that
+/// ([`ConformalBands::lacking`]) it is as wide as if they were normal, and holds the largest.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct ConformalBands {
     /// By step: errors beside the scale of their series.
@@ -60,6 +62,13 @@ impl ConformalBands {
         shares.iter().map(|share| steps.iter().map(|errors| offset(errors, *share)).collect()).collect()
     }
 
+    /// Where the errors of a step are too few to say where a share lies: how many there are, and how many it takes.
+    pub fn lacking(&self, share: f64) -> Option<(usize, usize)> {
+        let within = (2.0 * share - 1.0).abs();
+        let fewest = (0..self.errors.len()).map(|step| self.near(step).len()).min()?;
+        is_beyond(fewest, within).then(|| (fewest, (within / (1.0 - within) - 1e-9).ceil() as usize))
+    }
+
     /// A forecast of a series with bands.
     pub fn around(&self, points: Vec<f64>, shares: &[f64], scale: Option<NaiveScale>) -> SeriesForecast {
         let far = scale.map_or(0.0, |scale| scale.distance);
@@ -87,6 +96,11 @@ impl ConformalBands {
     }
 }
 
+/// Whether the largest of so many errors isn't far enough to hold a share of them and the next.
+fn is_beyond(count: usize, within: f64) -> bool {
+    ((count as f64 + 1.0) * within).ceil() > count as f64
+}
+
 /// Where a share of errors lies, so that the next one is below it with at least that probability where it is above a half, at most where below.
 fn offset(errors: &[f64], share: f64) -> f64 {
     let count = errors.len() as f64;
@@ -109,7 +123,14 @@ fn offset(errors: &[f64], share: f64) -> f64 {
         false => {
             let mut sizes: Vec<f64> = errors.iter().map(|error| error.abs()).collect();
             sizes.sort_by(f64::total_cmp);
-            let far = ranked(&sizes, (2.0 * share - 1.0).abs());
+            let within = (2.0 * share - 1.0).abs();
+            let far = ranked(&sizes, within);
+            let far = if is_beyond(errors.len(), within) {
+                let square = errors.iter().map(|error| error * error).sum::<f64>() / count;
+                far.max(student(0.5 + within / 2.0, count) * (square * (1.0 + 1.0 / count)).sqrt())
+            } else {
+                far
+            };
             if share > 0.5 { far } else { -far }
         }
     }
@@ -158,6 +179,13 @@ mod tests {
         bands.add(&[1.0, f64::NAN], &[0.0, 0.0], scale);
         bands.add(&[9.0, 9.0], &[0.0, 0.0], None);
         let next = bands.around(vec![0.0; 3], &[0.1, 0.9], scale);
-        assert_eq!(next.quantiles, [[-1.0; 3], [1.0; 3]]);
+        // One error says little: it is as if it were the deviation of a normal distribution.
+        let far = next.quantiles[1][0];
+        assert_eq!(next.quantiles, [[-far; 3], [far; 3]]);
+        assert!(far > 3.0, "{far}");
+        assert_eq!(bands.lacking(0.9), Some((1, 4)));
+        (0..3).for_each(|_| bands.add(&[1.0; 2], &[0.0; 2], scale));
+        assert_eq!((bands.lacking(0.9), bands.lacking(0.95)), (None, Some((7, 9))));
+        assert_eq!(bands.offsets(&[0.9]), [[1.0, 1.0]]);
     }
 }

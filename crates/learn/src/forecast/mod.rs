@@ -41,6 +41,6 @@ pub(crate) use preparation::SeasonPlaces;
 pub use preparation::{ForecastPreparation, PreparedSeries, SeriesRow, StepBands};
 pub use seasons::{Season, seasons};
 pub use series::{Duplicates, Gaps, SeriesColumns, SeriesFindings, SeriesOptions, SeriesSet, TimeSeries};
-pub use split::{Backtest, ForecastScore, lengths};
+pub use split::{Backtest, ForecastScore};
 pub use summary::{SeasonOfSeries, SeriesSummary};
 pub use windows::{ForecastWindows, StepRows, taken};

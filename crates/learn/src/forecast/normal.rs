@@ -21,9 +21,34 @@ pub(super) fn quantile(share: f64) -> f64 {
     0.5 * (low + high)
 }
 
+/// As [`quantile`], of Student's distribution, by the first terms of its expansion in one by its degrees of freedom.
+pub(super) fn student(share: f64, freedom: f64) -> f64 {
+    let z = quantile(share);
+    let square = z * z;
+    let terms = [
+        (square + 1.0) / 4.0,
+        ((5.0 * square + 16.0) * square + 3.0) / 96.0,
+        (((3.0 * square + 19.0) * square + 17.0) * square - 15.0) / 384.0,
+    ];
+    z * (1.0 + terms.iter().rev().fold(0.0, |sum, term| (sum + term) / freedom))
+}
+
 #[cfg(test)]
 mod tests {
-    use super::quantile;
+    use super::{quantile, student};
+
+    #[test]
+    fn quantiles_of_few_values_are_those_of_tables() {
+        for (share, freedom, wanted) in
+            [(0.95, 4.0, 2.131_846_8), (0.95, 8.0, 1.859_548), (0.975, 30.0, 2.042_272_5)]
+        {
+            assert!(
+                (student(share, freedom) - wanted).abs() < 2e-3,
+                "{share} {freedom}: {}",
+                student(share, freedom)
+            );
+        }
+    }
 
     #[test]
     fn quantiles_are_those_of_tables() {

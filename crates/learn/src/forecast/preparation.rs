@@ -79,6 +79,8 @@ pub struct PreparedSeries {
     told: Vec<f32>,
     /// How many of the steps behind the last have a row that tells the known columns.
     pub foretold: usize,
+    /// How many values have no logarithm though the model learned by it, and are learned as the least above 0.
+    pub raised: usize,
 }
 
 /// Numbers that sum up a window: its mean, its last three, its last difference, its deviation of late, its rise, its share of zeros.
@@ -258,29 +260,18 @@ impl ForecastPreparation {
     /// Series as rows are made of them.
     ///
     /// # Errors
-    /// Where the table lacks columns whose future is known, or a value has no logarithm though the model learned by it.
+    /// Where the table lacks columns whose future is known.
     pub fn prepare(&self, set: &SeriesSet, table: &Table) -> Result<Vec<PreparedSeries>> {
         let known = match &self.known {
             Some(known) => known.apply_inputs(table)?.values,
             None => Vec::new(),
         };
-        set.series.iter().map(|series| self.one(series, &known)).collect()
+        Ok(set.series.iter().map(|series| self.one(series, &known)).collect())
     }
 
-    fn one(&self, series: &TimeSeries, known: &[f32]) -> Result<PreparedSeries> {
+    fn one(&self, series: &TimeSeries, known: &[f32]) -> PreparedSeries {
         let mut learned = series.filled(self.period());
-        if self.log {
-            if let Some(value) = learned.iter().find(|value| !(**value > 0.0)) {
-                let name =
-                    if series.key.is_empty() { String::new() } else { format!(" in {}", series.name()) };
-                return Err(Error::Preparation(format!(
-                    "{} is {value}{name}, and the model learned by logarithms, which only numbers above 0 have; train again with these data \
-                     (--target-scale as-is)",
-                    self.target
-                )));
-            }
-            learned.iter_mut().for_each(|value| *value = libm::log(*value));
-        }
+        let raised = if self.log { logarithms(&mut learned) } else { 0 };
         let (width, steps) = (self.known_width(), series.values.len() + self.horizon);
         let mut told = Vec::with_capacity(steps * self.told_width());
         let mut foretold = 0;
@@ -295,7 +286,7 @@ impl ForecastPreparation {
             foretold += usize::from(step >= series.values.len() && row.is_some());
         }
         let (key, first, values) = (series.key.clone(), series.first, series.values.clone());
-        Ok(PreparedSeries { key, first, values, learned, told, foretold })
+        PreparedSeries { key, first, values, learned, told, foretold, raised }
     }
 
     /// How many values the level of a window is the mean of.
@@ -310,7 +301,7 @@ impl ForecastPreparation {
     pub(crate) fn made(&self, values: Vec<f64>, told: Vec<f32>) -> PreparedSeries {
         let of = |value: &f64| if self.log { libm::log(*value) } else { *value };
         let learned = values.iter().map(of).collect();
-        PreparedSeries { key: Vec::new(), first: 0, values, learned, told, foretold: 0 }
+        PreparedSeries { key: Vec::new(), first: 0, values, learned, told, foretold: 0, raised: 0 }
     }
 
     /// What is told of the steps behind a series, and of those known columns a season before them.
@@ -340,6 +331,15 @@ impl ForecastPreparation {
         let scale = if scale > 0.0 && scale.is_finite() { scale } else { 1.0 };
         SeriesRow { plan: self, series, origin, window, late, level, scale }
     }
+}
+
+/// Values by their logarithms; those that have none are taken for the least above 0. How many those are.
+fn logarithms(values: &mut [f64]) -> usize {
+    let above = values.iter().copied().filter(|value| *value > 0.0);
+    let least = above.min_by(f64::total_cmp).unwrap_or(f64::MIN_POSITIVE);
+    let raised = values.iter().filter(|value| !(**value > 0.0)).count();
+    values.iter_mut().for_each(|value| *value = libm::log(if *value > 0.0 { *value } else { least }));
+    raised
 }
 
 fn mean(values: &[f64]) -> f64 {

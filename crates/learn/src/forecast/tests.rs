@@ -167,7 +167,7 @@ fn windows_are_the_rows_of_a_training() {
     let read = table(&text(60, |_, sold| sold));
     let plan = Arc::new(plan(&read, false));
     let (_, series) = plan.series(&read).unwrap();
-    let split = Backtest::new(&lengths(&series), &plan, 1000).unwrap();
+    let split = Backtest::new(&series, &plan, 1000).unwrap();
     let windows = ForecastWindows::new(plan.clone(), Arc::new(series), split.rows.clone());
     let batch = windows.gather(&[0, 5]).unwrap();
     assert_eq!((batch.x.len(), batch.y.len()), (2 * plan.width(), 2 * 9));
@@ -223,4 +223,17 @@ fn a_baseline_that_has_no_logarithm_stays_near_what_can_be_learned() {
     assert!(row.output(0, -5.0) < -100.0);
     let said = windows.outputs_of(Baseline::Drift, &[0]);
     assert!(said.iter().all(|output| output.abs() <= 20.0), "{said:?}");
+}
+
+#[test]
+fn a_series_that_has_no_logarithms_is_forecast_all_the_same_and_told() {
+    let learned = table(&text(60, |_, sold| sold));
+    let plan = plan(&learned, true);
+    let none = table(&text(60, |step, sold| if sold < 100.0 { -f64::from(step % 2 == 0) } else { sold }));
+    let (_, series) = plan.series(&none).unwrap();
+    assert_eq!((series[0].raised, series[1].raised), (60, 0));
+    let row = plan.row(&series[0], 60);
+    assert!((0..9).all(|step| row.number(step, 0.0).abs() < 1e-300));
+    let (_, before) = plan.series(&learned).unwrap();
+    assert_eq!(inputs(&plan, &series, 1, 60), inputs(&plan, &before, 1, 60));
 }

@@ -50,6 +50,12 @@ impl ForecastWindows {
         self.rows.get(row).map_or((0, 0), |&(series, origin)| (series as usize, origin as usize))
     }
 
+    /// The number of the step at which the forecast of a row begins: the same in all series at one time.
+    pub fn moment(&self, row: usize) -> i64 {
+        let (series, origin) = self.place(row);
+        self.series.get(series).map_or(0, |own| own.first).saturating_add(origin as i64)
+    }
+
     /// What the naive forecast of each series is off by before the first step that any row foretells; errors are measured in it.
     pub fn units(&self) -> Vec<Option<NaiveScale>> {
         let mut before: Vec<usize> = self.series.iter().map(|own| own.values.len()).collect();

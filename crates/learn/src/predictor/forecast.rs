@@ -115,6 +115,13 @@ impl ForecastPreparation {
                 counted(self.window, "step")
             ));
         }
+        if series.raised > 0 {
+            notes.push(format!(
+                "{} of {name} not above 0, and the model learned by logarithms: taken for the least above 0; where that is usual, train again \
+                 with --target-scale as-is",
+                counted(series.raised, "value")
+            ));
+        }
         let columns = self.known_columns();
         if !columns.is_empty() && series.foretold < self.horizon {
             notes.push(format!(

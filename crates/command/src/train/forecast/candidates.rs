@@ -93,13 +93,13 @@ impl Candidate for LinearCandidate<'_> {
 
 /// The part of time of each row; neighbours overlap and stay together.
 fn parts(windows: &ForecastWindows, rows: &[usize]) -> Vec<u8> {
-    let origins: Vec<usize> = rows.iter().map(|&row| windows.place(row).1).collect();
+    let origins: Vec<i64> = rows.iter().map(|&row| windows.moment(row)).collect();
     let (least, most) =
         (origins.iter().min().copied().unwrap_or(0), origins.iter().max().copied().unwrap_or(0));
-    let span = most - least + 1;
-    let count = (span / windows.plan().horizon.max(1)).clamp(4, PARTS);
-    let part = |origin: &usize| ((origin - least) * count / span).min(count - 1) as u8;
-    origins.iter().map(part).collect()
+    let span = most.saturating_sub(least);
+    let count = (span / windows.plan().horizon.max(1) as i64).clamp(4, PARTS as i64);
+    let size = span / count + 1;
+    origins.iter().map(|origin| (origin.saturating_sub(least) / size) as u8).collect()
 }
 
 /// Boosted trees that see each step as a row of its own.
@@ -114,8 +114,8 @@ const LATE: usize = 14;
 impl TreesCandidate<'_> {
     /// The places of the latest of some rows, an eighth of all time.
     fn late(&self, rows: &[usize]) -> Vec<usize> {
-        let origin = |row: usize| self.0.windows.place(row).1;
-        let mut origins: Vec<usize> = rows.iter().map(|&row| origin(row)).collect();
+        let origin = |row: usize| self.0.windows.moment(row);
+        let mut origins: Vec<i64> = rows.iter().map(|&row| origin(row)).collect();
         origins.sort_unstable();
         let from = origins.get(origins.len() * 7 / 8).copied().unwrap_or(0);
         (0..rows.len()).filter(|&at| origin(rows[at]) >= from).collect()

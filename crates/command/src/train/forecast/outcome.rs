@@ -20,6 +20,7 @@ use super::super::say::Say;
 use super::repeats;
 use crate::folder::Folder;
 use crate::forecasts::{ForecastFigures, naive, plain};
+use crate::out::counted;
 use crate::settings::Settings;
 use crate::source::SeriesData;
 use crate::{out, report};
@@ -143,8 +144,8 @@ impl Forecast<'_> {
         asked.iter().enumerate().map(one).collect()
     }
 
-    /// Gives the model the shares of what needs no model, and the bounds that what was held out asks for.
-    fn bound(&mut self, baselines: Vec<BaselineShare>) {
+    /// Gives the model the shares of what needs no model, and the bounds that what was held out asks for; says where that was little.
+    fn bound(&mut self, baselines: Vec<BaselineShare>) -> Option<String> {
         let horizon = self.source.plan.horizon;
         let plan = ForecastPreparation { baselines, ..(*self.source.plan).clone() };
         let windows = self.source.windows.with_plan(plan.clone());
@@ -168,12 +169,21 @@ impl Forecast<'_> {
         }
         let tail = 0.5 - self.interval / 2.0;
         let offsets = bands.offsets(&[tail, 1.0 - tail]);
+        let lacking = bands.lacking(1.0 - tail).map(|(fewest, needed)| {
+            format!(
+                "{} of what was held out are too few for bounds of {:.0} %, which take {needed}: the bounds are those of a normal distribution, and hold \
+                 the largest",
+                counted(fewest, "error"),
+                100.0 * self.interval
+            )
+        });
         let at = |side: usize, step: usize| {
             offsets.get(side).and_then(|own| own.get(step)).copied().unwrap_or(0.0)
         };
         let offsets = (0..horizon).map(|step| [at(0, step).min(0.0), at(1, step).max(0.0)]).collect();
         let bands = Some(StepBands { interval: self.interval, offsets });
         self.model.about_mut().preparation = ForecastPreparation { bands, ..plan }.into();
+        lacking
     }
 
     fn about(&self) -> About {
@@ -195,7 +205,7 @@ pub(super) fn finish(
 ) -> Result<ExitCode> {
     let (baselines, line) = forecast.compare();
     said.push(line);
-    forecast.bound(baselines);
+    said.extend(forecast.bound(baselines));
     let Forecast { settings, source, folder, ref board, ref model, .. } = forecast;
     say.line(&format!("\n{board}"));
     said.iter().for_each(|line| say.line(line));
