@@ -262,7 +262,7 @@ impl<'m> Explainer<'m> {
     /// Where rows have more or fewer numbers than the model takes, or it can't be asked.
     pub fn explain(&self, rows: &[f32]) -> Result<Vec<RowExplanation>> {
         let width = self.width();
-        if width == 0 || rows.len() % width != 0 {
+        if width == 0 || !rows.len().is_multiple_of(width) {
             return Err(Error::Preparation(format!("a row has {}", counted(width, "number"))));
         }
         let outputs = self.ask(rows, rows.len() / width)?;

@@ -144,16 +144,11 @@ pub fn explain_pictures(
         })
         .collect();
     let found = integrated(&mut slopes, &all)?;
-    let told =
-        |((moved, wanted), (_, output, baseline)): ((Vec<f64>, &WantedScore), &(Vec<f32>, f64, f64))| {
-            PictureExplanation {
-                class: wanted.class.unwrap_or(0),
-                output: *output,
-                baseline: *baseline,
-                moved,
-            }
-        };
-    Ok(found.into_iter().zip(&each).zip(&ways).map(told).collect())
+    let told = found.into_iter().zip(&each).zip(&ways).map(|((moved, wanted), (_, output, baseline))| {
+        let class = wanted.class.unwrap_or(0);
+        PictureExplanation { class, output: *output, baseline: *baseline, moved }
+    });
+    Ok(told.collect())
 }
 
 /// In what pictures and texts are explained, of so many classes.

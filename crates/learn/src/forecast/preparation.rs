@@ -337,7 +337,7 @@ impl ForecastPreparation {
 fn logarithms(values: &mut [f64]) -> usize {
     let above = values.iter().copied().filter(|value| *value > 0.0);
     let least = above.min_by(f64::total_cmp).unwrap_or(f64::MIN_POSITIVE);
-    let raised = values.iter().filter(|value| !(**value > 0.0)).count();
+    let raised = values.iter().filter(|value| value.is_nan() || **value <= 0.0).count();
     values.iter_mut().for_each(|value| *value = libm::log(if *value > 0.0 { *value } else { least }));
     raised
 }

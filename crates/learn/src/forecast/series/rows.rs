@@ -15,10 +15,13 @@ const SPARE: i64 = 100_000;
 /// Numbers beyond this have no next one, and can't be counted in steps.
 const FARTHEST: f64 = (1u64 << 53) as f64;
 
+/// A series' key, and the time of each of its rows with the row.
+type KeyedTimes = (Vec<String>, Vec<(f64, usize)>);
+
 /// The rows of a table by series, with their times.
 pub(super) struct TimedRows {
     /// The key of each series, the time of each of its rows and the row.
-    pub series: Vec<(Vec<String>, Vec<(f64, usize)>)>,
+    pub series: Vec<KeyedTimes>,
     pub without_time: usize,
 }
 
