@@ -40,7 +40,7 @@ pub struct ServeFlags {
     #[arg(long, value_name = "ADDRESS", default_value = "127.0.0.1")]
     host: IpAddr,
 
-    /// A file of bearer tokens, a line each, one of which every request must bring; also by the variable KILN_SERVE_TOKENS
+    /// A file of bearer tokens, a line each, one of which requests must bring; the page, /api and what says that the server runs stay open; also by the variable KILN_SERVE_TOKENS
     #[arg(long, value_name = "FILE", help_heading = "Access")]
     tokens: Option<PathBuf>,
 

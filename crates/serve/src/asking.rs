@@ -14,9 +14,6 @@ use crate::lane::WorkLane;
 use crate::models::Served;
 use crate::refusal::Refusal;
 
-/// So many rows come in one request at most.
-pub const MOST_ROWS: usize = 10_000;
-
 /// What a request may use, and until when.
 #[derive(Clone, Copy)]
 pub struct Asking<'s> {
@@ -78,7 +75,8 @@ fn foreseen(predictor: &Predictor, table: &[u8]) -> Result<Value, Refusal> {
     let Preparation::Forecast(plan) = &predictor.model().about().preparation else {
         return Err(Refusal::fault("the model foresees no series"));
     };
-    let table = csv(&plan.reading(), table)?;
+    // A long history is a good one: the bound of bodies is bound enough.
+    let table = csv(&plan.reading(), table, usize::MAX)?;
     let series = |series: ForecastSteps| {
         let key: Map<String, Value> =
             plan.keys.iter().cloned().zip(series.key.into_iter().map(Value::from)).collect();
@@ -90,8 +88,8 @@ fn foreseen(predictor: &Predictor, table: &[u8]) -> Result<Value, Refusal> {
     Ok(json!({ "predictions": all }))
 }
 
-/// A table of CSV. What is packed, or a workbook, is refused: it would ask for more than its bytes.
-pub fn csv(reading: &Reading, body: &[u8]) -> Result<Table, Refusal> {
+/// A table of CSV, of so many rows at most. What is packed, or a workbook, is refused: it would ask for more than its bytes.
+pub fn csv(reading: &Reading, body: &[u8], most: usize) -> Result<Table, Refusal> {
     let is_packed = body.starts_with(&[0x1f, 0x8b]) || body.starts_with(&[0x28, 0xb5, 0x2f, 0xfd]);
     if is_packed
         || body.iter().take(8).any(|byte| *byte < 9)
@@ -101,9 +99,15 @@ pub fn csv(reading: &Reading, body: &[u8]) -> Result<Table, Refusal> {
         return Err(Refusal::bad("the body is no CSV"));
     }
     let table = reading.read(body)?;
-    match table.len() > MOST_ROWS {
-        true => Err(Refusal::large(format!("{} rows are more than {MOST_ROWS} at once", table.len()))),
-        false => Ok(table),
+    few(table.len(), most)?;
+    Ok(table)
+}
+
+/// Whether there are so many rows at most.
+pub fn few(rows: usize, most: usize) -> Result<(), Refusal> {
+    match rows > most {
+        true => Err(Refusal::large(format!("{rows} rows are more than {most} at once"))),
+        false => Ok(()),
     }
 }
 

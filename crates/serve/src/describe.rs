@@ -34,7 +34,7 @@ pub struct Description {
     pub outputs: Vec<TensorAbout>,
     /// What a form needs to ask it.
     pub form: Map<String, Value>,
-    /// The report that lies beside its file.
+    /// Where the report of its run lies, if there is one.
     pub report: Option<PathBuf>,
 }
 
@@ -43,6 +43,11 @@ fn tensor(name: impl Into<String>, datatype: &'static str, shape: &[i64]) -> Ten
 }
 
 impl Description {
+    /// Whether there is a report now.
+    pub fn has_report(&self) -> bool {
+        self.report.as_ref().is_some_and(|report| report.is_file())
+    }
+
     /// Of a model that was read.
     pub fn of(opened: &Opened, report: Option<PathBuf>) -> Description {
         let mut form = Map::new();
@@ -66,7 +71,6 @@ impl Description {
             }
         };
         form.insert("layers".to_string(), opened.platform.clone().into());
-        form.insert("report".to_string(), report.is_some().into());
         Description { takes: opened.takes, inputs, outputs, form, report }
     }
 }

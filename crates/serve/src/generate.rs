@@ -21,6 +21,15 @@ use crate::refusal::Refusal;
 /// So many pieces are written at most.
 const MOST_PIECES: f64 = 8192.0;
 
+/// So many beams at most: each is a sequence of its own in memory.
+const MOST_BEAMS: f64 = 32.0;
+
+/// A search says nothing before its end and can't be given up: all its beams write as many pieces as this together.
+const MOST_SEARCHED: usize = 8192;
+
+/// So many pieces are written where nothing is said.
+const USUAL_TOKENS: usize = 300;
+
 /// So many pieces wait for a client that reads slowly.
 const AHEAD: usize = 16;
 
@@ -59,9 +68,9 @@ impl Speech<'_> {
                 Ok(written) => Event::Ended(written),
                 Err(error) => Event::Failed(error.into()),
             };
-            // Whoever left needs no end.
-            let _ = sender.blocking_send(last);
+            // Whoever reads slowly keeps no other text waiting, and whoever left needs no end.
             drop(place);
+            let _ = sender.blocking_send(last);
         });
         Ok(events)
     }
@@ -122,7 +131,8 @@ const KEYS: [&str; 12] = [
 /// Where a key isn't known, or a value is none of its kind.
 pub fn options(request: &Json) -> Result<GenerateOptions, Refusal> {
     let Json::Object(pairs) = request else { return Ok(GenerateOptions::new()) };
-    let mut options = GenerateOptions::new();
+    let mut options = GenerateOptions::new().tokens(USUAL_TOKENS);
+    let (mut tokens, mut beams) = (USUAL_TOKENS, 1);
     for (name, value) in pairs {
         let number = || {
             value
@@ -140,13 +150,19 @@ pub fn options(request: &Json) -> Result<GenerateOptions, Refusal> {
         };
         options = match name.as_ref() {
             "prompt" | "text" | "stream" => options,
-            "tokens" => options.tokens(whole(MOST_PIECES)?),
+            "tokens" => {
+                tokens = whole(MOST_PIECES)?;
+                options.tokens(tokens)
+            }
             "temperature" => options.temperature(number()?),
             "top_k" => options.top_k(whole(1e9)?),
             "top_p" => options.top_p(number()?),
             "min_p" => options.min_p(number()?),
             "repetition_penalty" => options.repetition_penalty(number()?),
-            "beams" => options.beams(whole(256.0)?),
+            "beams" => {
+                beams = whole(MOST_BEAMS)?;
+                options.beams(beams)
+            }
             "seed" => options.seed(whole(9_007_199_254_740_991.0)? as u64),
             "stop" => stops(value, options)?,
             other => {
@@ -157,6 +173,11 @@ pub fn options(request: &Json) -> Result<GenerateOptions, Refusal> {
                 )));
             }
         };
+    }
+    if beams > 1 && beams * tokens > MOST_SEARCHED {
+        return Err(Refusal::bad(format!(
+            "{beams} beams of {tokens} tokens are more than {MOST_SEARCHED} together; ask for fewer \"tokens\" or \"beams\""
+        )));
     }
     Ok(options)
 }
@@ -169,5 +190,21 @@ fn stops(value: &Json, options: GenerateOptions) -> Result<GenerateOptions, Refu
             all.iter().try_fold(options, |options, text| Ok(options.stop(text.text().ok_or_else(refuse)?)))
         }
         Json::Null | Json::Truth(_) | Json::Number(_) | Json::Numbers(_) | Json::Object(_) => Err(refuse()),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_search_has_a_bound() {
+        let of = |text: &'static str| options(&Json::read(text.as_bytes()).unwrap());
+        for good in [r#"{"tokens": 8192}"#, r#"{"beams": 4}"#, r#"{"beams": 32, "tokens": 256}"#] {
+            assert!(of(good).is_ok(), "{good}");
+        }
+        for bad in [r#"{"beams": 32}"#, r#"{"tokens": 8192, "beams": 2}"#, r#"{"beams": 33, "tokens": 1}"#] {
+            assert!(of(bad).unwrap_err().message.contains("beams"), "{bad}");
+        }
     }
 }

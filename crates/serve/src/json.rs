@@ -1,10 +1,11 @@
 //! JSON as a request brings it: rows of cells by name, and lists of numbers, which are held as numbers and not as values one by one.
 
 use std::borrow::Cow;
+use std::cell::Cell;
 use std::fmt;
 
 use kiln_learn::data::RawCell;
-use serde::de::{Deserialize, Deserializer, Error, MapAccess, SeqAccess, Visitor};
+use serde::de::{Deserialize, DeserializeSeed, Deserializer, Error, MapAccess, SeqAccess, Visitor};
 
 use crate::refusal::Refusal;
 
@@ -33,7 +34,13 @@ impl<'a> Json<'a> {
     /// # Errors
     /// Where it isn't JSON.
     pub fn read(text: &'a [u8]) -> Result<Json<'a>, Refusal> {
-        serde_json::from_slice(text).map_err(|error| Refusal::bad(format!("the body is no JSON: {error}")))
+        let limits = ReadLimits { objects: Cell::new(MOST_OBJECTS), is_over: Cell::new(false) };
+        let mut deserializer = serde_json::Deserializer::from_slice(text);
+        let read = limits.deserialize(&mut deserializer).and_then(|value| deserializer.end().map(|()| value));
+        read.map_err(|error| match limits.is_over.get() {
+            true => Refusal::large(error.to_string()),
+            false => Refusal::bad(format!("the body is no JSON: {error}")),
+        })
     }
 
     /// The value of a key, the first of that name.
@@ -117,15 +124,40 @@ impl<'a> Json<'a> {
     }
 }
 
-impl<'de> Deserialize<'de> for Json<'de> {
-    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Json<'de>, D::Error> {
-        deserializer.deserialize_any(JsonVisitor)
+/// So many rows come in one request at most.
+pub const MOST_ROWS: usize = 10_000;
+
+/// A text holds so many objects at most: its rows, and what is around them. A row of seven bytes is hundreds in memory, so they are
+/// counted while they are read.
+const MOST_OBJECTS: usize = MOST_ROWS + 100;
+
+/// An object has so many keys at most.
+const MOST_KEYS: usize = 10_000;
+
+/// How much may still be read.
+struct ReadLimits {
+    objects: Cell<usize>,
+    is_over: Cell<bool>,
+}
+
+impl ReadLimits {
+    fn over<E: Error>(&self, message: String) -> E {
+        self.is_over.set(true);
+        E::custom(message)
     }
 }
 
-struct JsonVisitor;
+impl<'de> DeserializeSeed<'de> for &ReadLimits {
+    type Value = Json<'de>;
 
-impl<'de> Visitor<'de> for JsonVisitor {
+    fn deserialize<D: Deserializer<'de>>(self, deserializer: D) -> Result<Json<'de>, D::Error> {
+        deserializer.deserialize_any(JsonVisitor(self))
+    }
+}
+
+struct JsonVisitor<'l>(&'l ReadLimits);
+
+impl<'de> Visitor<'de> for JsonVisitor<'_> {
     type Value = Json<'de>;
 
     fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -163,7 +195,7 @@ impl<'de> Visitor<'de> for JsonVisitor {
     fn visit_seq<A: SeqAccess<'de>>(self, mut list: A) -> Result<Json<'de>, A::Error> {
         let mut numbers = Vec::new();
         let mut others = loop {
-            match list.next_element::<Json<'de>>()? {
+            match list.next_element_seed(self.0)? {
                 Some(Json::Number(number)) => numbers.push(number),
                 Some(other) => {
                     let mut values: Vec<Json> = numbers.drain(..).map(Json::Number).collect();
@@ -174,16 +206,28 @@ impl<'de> Visitor<'de> for JsonVisitor {
                 None => return Ok(Json::Numbers(numbers)),
             }
         };
-        while let Some(value) = list.next_element()? {
+        while let Some(value) = list.next_element_seed(self.0)? {
             others.push(value);
+            // Truths, numbers and nothings may be elements of tensors; all else is a row or a text.
+            let is_row = !matches!(others.last(), Some(Json::Null | Json::Truth(_) | Json::Number(_)));
+            if others.len() > MOST_ROWS && is_row {
+                return Err(self.0.over(format!("more than {MOST_ROWS} rows at once")));
+            }
         }
         Ok(Json::List(others))
     }
 
     fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Json<'de>, A::Error> {
+        let Some(left) = self.0.objects.get().checked_sub(1) else {
+            return Err(self.0.over(format!("more than {MOST_ROWS} rows at once")));
+        };
+        self.0.objects.set(left);
         let mut pairs = Vec::new();
-        while let Some((JsonKey(name), value)) = map.next_entry()? {
-            pairs.push((name, value));
+        while let Some(JsonKey(name)) = map.next_key()? {
+            if pairs.len() == MOST_KEYS {
+                return Err(self.0.over(format!("an object of more than {MOST_KEYS} keys")));
+            }
+            pairs.push((name, map.next_value_seed(self.0)?));
         }
         Ok(Json::Object(pairs))
     }
@@ -194,7 +238,8 @@ struct JsonKey<'a>(Cow<'a, str>);
 
 impl<'de> Deserialize<'de> for JsonKey<'de> {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<JsonKey<'de>, D::Error> {
-        match deserializer.deserialize_str(JsonVisitor)? {
+        let none = ReadLimits { objects: Cell::new(0), is_over: Cell::new(false) };
+        match deserializer.deserialize_str(JsonVisitor(&none))? {
             Json::Text(text) => Ok(JsonKey(text)),
             _ => Err(D::Error::custom("a key is a text")),
         }
@@ -218,6 +263,21 @@ mod tests {
         let mut all = Vec::new();
         read("[[1, 2], [[3], true], 4]").flatten(&mut all).unwrap();
         assert_eq!(all, [1.0, 2.0, 3.0, 1.0, 4.0]);
+    }
+
+    #[test]
+    fn rows_and_keys_are_counted_while_they_are_read() {
+        let list = |one: &str, many: usize| format!("[{}]", vec![one; many].join(","));
+        let nested = list(&list("{}", 5_000), 3);
+        let keys = |many: usize| format!("{{{}}}", vec!["\"a\":1"; many].join(","));
+        let status =
+            |text: &str| Json::read(text.as_bytes()).map(|_| ()).map_err(|error| error.status.as_u16());
+        for text in [list("{\"a\":1}", 10_000), list("true", 20_000), list("1", 20_000), keys(10_000)] {
+            assert_eq!(status(&text), Ok(()));
+        }
+        for text in [list("{\"a\":1}", 10_001), list("\"a\"", 10_001), nested, keys(10_001)] {
+            assert_eq!(status(&text), Err(413));
+        }
     }
 
     #[test]

@@ -8,6 +8,14 @@ use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
 use crate::refusal::Refusal;
 
+/// Larger bodies are read on a thread that may take its time.
+const QUICK: usize = 32 << 10;
+
+/// Does work at once, or where it takes long so that other requests go on meanwhile.
+pub fn aside<T>(bytes: usize, work: impl FnOnce() -> T) -> T {
+    if bytes > QUICK { tokio::task::block_in_place(work) } else { work() }
+}
+
 /// Places for work, and for what waits for one.
 pub struct WorkLane {
     places: Arc<Semaphore>,

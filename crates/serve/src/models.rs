@@ -2,7 +2,7 @@
 //! step; one that can't be read leaves the old one where it is.
 
 use std::collections::BTreeMap;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::atomic::Ordering;
 use std::sync::{Arc, Mutex, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
 
@@ -13,7 +13,7 @@ use crate::describe::Description;
 use crate::engine::{self, Engine};
 use crate::metrics::ModelMetrics;
 use crate::refusal::Refusal;
-use crate::sources::{Fingerprint, FoundModel, Source};
+use crate::sources::{Fingerprint, FoundModel, MODEL, Source};
 
 /// A version of a model that answers.
 pub struct Served {
@@ -53,11 +53,6 @@ pub struct Models {
     seen: Mutex<Vec<SeenFile>>,
 }
 
-/// The order of versions.
-fn number(version: &str) -> u64 {
-    version.parse().unwrap_or(0)
-}
-
 impl Models {
     /// Those of these sources, read and ready.
     ///
@@ -68,10 +63,8 @@ impl Models {
         let refuse = |message: String| kiln_learn::Error::Preparation(message);
         let mut all: Vec<FoundModel> = Vec::new();
         for source in &models.sources {
-            for found in source.found()? {
-                if let Some(other) =
-                    all.iter().find(|other| (&other.name, &other.version) == (&found.name, &found.version))
-                {
+            for found in source.found()?.models {
+                if let Some(other) = all.iter().find(|other| other.has_place_of(&found)) {
                     return Err(refuse(format!(
                         "{} and {} are both called {}; name one of them: NAME=PATH",
                         other.path.display(),
@@ -108,21 +101,25 @@ impl Models {
     /// Where there is none of that name, or there are several and none is named.
     pub fn get(&self, name: Option<&str>, version: Option<&str>) -> Result<Arc<Served>, Refusal> {
         let models = self.read();
-        let listed = || models.keys().cloned().collect::<Vec<_>>().join(", ");
+        let is_served = |versions: &Versions| !versions.served.is_empty();
+        let listed = || {
+            let served = models.iter().filter(|(_, versions)| is_served(versions));
+            served.map(|(name, _)| name.as_str()).collect::<Vec<_>>().join(", ")
+        };
         let (name, versions) = match name {
             Some(name) => {
-                let versions = models.get(name);
-                (
-                    name,
-                    versions.ok_or_else(|| {
-                        Refusal::missing(format!("there is no model \"{name}\"; there is: {}", listed()))
-                    })?,
-                )
+                let versions = models.get(name).filter(|versions| is_served(versions));
+                let missing = || match self.trouble(name) {
+                    Some(trouble) => Refusal::missing(format!("model \"{name}\" isn't served: {trouble}")),
+                    None => Refusal::missing(format!("there is no model \"{name}\"; there is: {}", listed())),
+                };
+                (name, versions.ok_or_else(missing)?)
             }
             None => {
-                let mut some = models.iter().filter(|(_, versions)| !versions.served.is_empty());
+                let mut some = models.iter().filter(|(_, versions)| is_served(versions));
                 match (some.next(), some.next()) {
                     (Some((name, versions)), None) => (name.as_str(), versions),
+                    (None, _) => return Err(Refusal::missing("no model is served any more")),
                     _ => {
                         return Err(Refusal::missing(format!(
                             "several models are served; say which: /models/NAME/predict of {}",
@@ -134,7 +131,7 @@ impl Models {
         };
         let served = match version {
             None => versions.served.last_key_value().map(|(_, served)| served),
-            Some(version) => versions.served.get(&number(version)).filter(|served| served.version == version),
+            Some(version) => version.parse().ok().and_then(|number: u64| versions.served.get(&number)),
         };
         served.cloned().ok_or_else(|| {
             let known = versions.served.values().map(|served| served.version.as_str()).collect::<Vec<_>>();
@@ -168,6 +165,11 @@ impl Models {
         seen.iter().filter_map(|seen| Some((seen.found.clone(), seen.trouble.clone()?))).collect()
     }
 
+    /// Why a model's file couldn't be taken.
+    fn trouble(&self, name: &str) -> Option<String> {
+        self.troubles().into_iter().find(|(found, _)| found.name == name).map(|(_, trouble)| trouble)
+    }
+
     /// Reads a file and puts it in the place of the one before it.
     fn take(&self, found: &FoundModel) -> Result<()> {
         // What is read is at least as new as this.
@@ -198,7 +200,7 @@ impl Models {
         let served = taken?;
         let mut models = self.write();
         let versions = models.entry(found.name.clone()).or_default();
-        let before = versions.served.insert(number(&found.version), Arc::new(served));
+        let before = versions.served.insert(found.number(), Arc::new(served));
         drop(models);
         // Its last asker ends it, or this does: outside of the lock, because its thread may be in the midst of a batch.
         drop(before);
@@ -214,14 +216,24 @@ impl Models {
 
     /// Looks for files that changed, came or went, and takes them.
     pub fn refresh(&self) {
-        let mut there = Vec::new();
+        let mut there: Vec<FoundModel> = Vec::new();
+        let mut unread = Vec::new();
         for source in &self.sources {
-            match source.found() {
-                Ok(found) => there.extend(found),
-                Err(error) => {
-                    tracing::error!(error = %error, "a folder of models can't be read; what was served stays");
-                    return;
+            match (source.found(), source) {
+                (Ok(found), _) => {
+                    for model in found.models {
+                        // Of two in one place the first is served.
+                        if !there.iter().any(|other| other.has_place_of(&model)) {
+                            there.push(model);
+                        }
+                    }
+                    unread.extend(found.unread);
                 }
+                (Err(error), Source::Folder(folder)) => {
+                    tracing::error!(error = %error, "a folder of models can't be read; what was served stays");
+                    unread.push(folder.clone());
+                }
+                (Err(_), Source::One(_)) => {}
             }
         }
         for found in &there {
@@ -235,19 +247,27 @@ impl Models {
                 let _ = self.take(found);
             }
         }
-        self.retire(&there);
+        self.retire(&there, &unread);
     }
 
-    /// Lets go of what isn't in its folder any more.
-    fn retire(&self, there: &[FoundModel]) {
+    /// Lets go of what isn't in its folder any more. What another file took the place of has nothing to let go, and of folders that
+    /// couldn't be read nobody knows.
+    fn retire(&self, there: &[FoundModel], unread: &[PathBuf]) {
+        let is_kept = |found: &FoundModel| {
+            there.contains(found) || unread.iter().any(|folder| found.path.starts_with(folder))
+        };
         let mut seen = self.seen.lock().unwrap_or_else(PoisonError::into_inner);
-        let (kept, gone): (Vec<_>, Vec<_>) = seen.drain(..).partition(|seen| there.contains(&seen.found));
+        let (kept, gone): (Vec<_>, Vec<_>) = seen.drain(..).partition(|seen| is_kept(&seen.found));
+        let taken: Vec<FoundModel> = kept.iter().map(|seen| seen.found.clone()).collect();
         *seen = kept;
         drop(seen);
         for SeenFile { found, .. } in gone {
+            if taken.iter().any(|other| other.has_place_of(&found)) {
+                continue;
+            }
             let mut models = self.write();
             let Some(versions) = models.get_mut(&found.name) else { continue };
-            let retired = versions.served.remove(&number(&found.version));
+            let retired = versions.served.remove(&found.number());
             if versions.served.is_empty() {
                 models.remove(&found.name);
             }
@@ -263,8 +283,7 @@ impl Models {
     }
 }
 
-/// The report that lies beside a model's file.
-fn report_of(path: &Path) -> Option<std::path::PathBuf> {
-    let report = path.parent()?.join("report.html");
-    report.is_file().then_some(report)
+/// Where the report of a run lies: beside its model, and beside no other file of a folder.
+fn report_of(path: &Path) -> Option<PathBuf> {
+    path.ends_with(MODEL).then(|| path.with_file_name("report.html"))
 }

@@ -44,7 +44,7 @@ fn guarded(mut answer: HttpAnswer, policy: &'static str) -> HttpAnswer {
 /// Where there is none, or it can't be read.
 pub fn report(served: &Served) -> Result<HttpAnswer, Refusal> {
     let none = || Refusal::missing(format!("no report lies beside the file of model \"{}\"", served.name));
-    let path = served.about.report.as_ref().ok_or_else(none)?;
+    let path = served.about.report.as_ref().filter(|report| report.is_file()).ok_or_else(none)?;
     let report =
         std::fs::read(path).map_err(|error| Refusal::fault(format!("the report can't be read: {error}")))?;
     Ok(guarded(content(StatusCode::OK, "text/html; charset=utf-8", report), OF_REPORTS))

@@ -6,13 +6,14 @@ use kiln_learn::{Prediction, Predictor, Preparation, PreparedRows, lines};
 use serde_json::{Value, json};
 
 use crate::answer::{HttpAnswer, content, json as answer};
-use crate::asking::{Asking, MOST_ROWS, csv, text};
+use crate::asking::{Asking, csv, few, text};
 use crate::batch::{Batcher, Coming};
 use crate::body::Whole;
 use crate::engine::{Engine, object};
 use crate::event::ending;
 use crate::generate;
-use crate::json::Json;
+use crate::json::{Json, MOST_ROWS};
+use crate::lane::aside;
 use crate::models::Served;
 use crate::refusal::Refusal;
 
@@ -45,14 +46,6 @@ impl Content {
 
 const TAKEN: &str = "it is application/json, text/csv, text/plain or image/…";
 
-/// Larger bodies are read on a thread that may take its time.
-const QUICK: usize = 32 << 10;
-
-/// Does work at once, or where it takes long so that other requests go on meanwhile.
-fn aside<T>(bytes: usize, work: impl FnOnce() -> T) -> T {
-    if bytes > QUICK { tokio::task::block_in_place(work) } else { work() }
-}
-
 /// Answers a request.
 ///
 /// # Errors
@@ -76,12 +69,14 @@ pub async fn predict<'s>(
         }
         (Engine::Batches(batcher), Content::Text) => {
             let coming = batcher.coming();
-            let prepared = batcher.predictor().prepare_text(&text(body.bytes.into())?)?;
+            let prepared = aside(body.bytes.len(), || {
+                Ok::<_, Refusal>(batcher.predictor().prepare_text(&text(body.bytes.into())?)?)
+            })?;
             of_rows(asking, batcher, coming, vec![prepared], true).await
         }
         (Engine::Speaks(speaks), Content::Text | Content::Json) => {
             let request = match kind {
-                Content::Json => Json::read(&body.bytes)?,
+                Content::Json => aside(body.bytes.len(), || Json::read(&body.bytes))?,
                 Content::Text | Content::Csv | Content::Picture => {
                     Json::Text(text(body.bytes.to_vec())?.into())
                 }
@@ -100,7 +95,10 @@ pub async fn predict<'s>(
             Ok(answer(StatusCode::OK, &value))
         }
         (Engine::Reads(_), Content::Text) => one(asking, served, body.bytes.into()).await,
-        (Engine::Reads(_), Content::Json) => of_texts(asking, served, &Json::read(&body.bytes)?).await,
+        (Engine::Reads(_), Content::Json) => {
+            let request = aside(body.bytes.len(), || Json::read(&body.bytes))?;
+            of_texts(asking, served, &request).await
+        }
         (Engine::Foresees(_), Content::Csv) => one(asking, served, body.bytes.into()).await,
         (Engine::Sees(_), Content::Picture) => one(asking, served, body.bytes.into()).await,
         (Engine::Speaks(_) | Engine::Reads(_) | Engine::Sees(_) | Engine::Foresees(_), _) => {
@@ -171,11 +169,11 @@ fn rows(predictor: &Predictor, request: &Json) -> Result<AskedRows, Refusal> {
     let inner = ["rows", "inputs"].iter().find_map(|key| request.get(key).filter(|value| value.is_list()));
     let request = inner.unwrap_or(request);
     let takes_texts = matches!(predictor.model().about().preparation, Preparation::Text(_));
+    if let Json::List(all) = request {
+        few(all.len(), MOST_ROWS)?;
+    }
     match request {
         Json::Numbers(numbers) => plain(predictor, numbers, 1, true),
-        Json::List(all) if all.len() > MOST_ROWS => {
-            Err(Refusal::large(format!("{} rows are more than {MOST_ROWS} at once", all.len())))
-        }
         Json::List(all) if all.is_empty() => Ok(AskedRows { prepared: Vec::new(), is_one: false }),
         Json::List(all) if all.iter().all(Json::is_list) => {
             let mut numbers = Vec::new();
@@ -213,7 +211,7 @@ async fn of_csv(
     let coming = batcher.coming();
     let predictor = batcher.predictor();
     let (table, prepared) = aside(body.len(), || {
-        let table = csv(&predictor.model().about().reading()?, body)?;
+        let table = csv(&predictor.model().about().reading()?, body, MOST_ROWS)?;
         let prepared = predictor.prepare_table(&table)?;
         Ok::<_, Refusal>((table, prepared))
     })?;

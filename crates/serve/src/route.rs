@@ -11,6 +11,7 @@ use serde_json::{Map, Value, json};
 use crate::answer::{HttpAnswer, content, json as answer, refused};
 use crate::asking::Asking;
 use crate::body::{self, Whole};
+use crate::lane::aside;
 use crate::models::Served;
 use crate::refusal::Refusal;
 use crate::service::Service;
@@ -182,6 +183,7 @@ fn about(served: &Served) -> Map<String, Value> {
     let mut about = served.about.form.clone();
     about.insert("name".to_string(), served.name.clone().into());
     about.insert("version".to_string(), served.version.clone().into());
+    about.insert("report".to_string(), served.about.has_report().into());
     about
 }
 
@@ -224,8 +226,8 @@ async fn ask(
     match what {
         OfModel::Infer => {
             let length = length(&head.headers)?;
-            let request = v2::InferRequest::read(&body.bytes, length)?;
-            v2::infer(&asking, served, request).await
+            let request = aside(body.bytes.len(), || v2::InferRequest::read(&body.bytes, length))?;
+            v2::infer(&asking, served, request, body.bytes.len()).await
         }
         OfModel::Predict | OfModel::About | OfModel::Report | OfModel::Tensors | OfModel::Ready => {
             predict::predict(&asking, served, &head.headers, body).await

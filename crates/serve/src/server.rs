@@ -6,6 +6,7 @@ use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant};
 
 use kiln_learn::{Error, Result};
+use kiln_map::counted;
 use tokio::runtime::{Builder, Runtime};
 use tokio::sync::watch;
 
@@ -78,23 +79,37 @@ impl Server {
     /// signal ends it at once.
     ///
     /// # Errors
-    /// Where the system gives no threads.
+    /// Where the system gives no threads, or connections were left when the time to answer was over.
     pub fn run(self) -> Result<()> {
         let runtime = self.runtime()?;
         let (service, stop) = (self.service.clone(), self.stop.clone());
         self.watch_files()?;
-        runtime.block_on(async move {
+        let left = runtime.block_on(async move {
             tokio::spawn(hear(stop.clone()));
             let listener = tokio::net::TcpListener::from_std(self.listener)?;
             accept(listener, service.clone(), stop.subscribe()).await;
             service.stop();
             tracing::info!("the server stops; what was accepted is answered");
-            drained(&service).await;
-            tracing::info!("the server has stopped");
-            Ok::<(), Error>(())
+            let left = drained(&service).await;
+            match left {
+                0 => tracing::info!("the server has stopped"),
+                _ => {
+                    tracing::warn!(connections = left, "the time to answer is over; what is left is cut off")
+                }
+            }
+            Ok::<usize, Error>(left)
         })?;
         runtime.shutdown_timeout(Duration::from_secs(1));
-        Ok(())
+        match left {
+            0 => Ok(()),
+            left => Err(Error::System(std::io::Error::new(
+                std::io::ErrorKind::TimedOut,
+                format!(
+                    "{} were cut off when the time to answer was over; --grace gives more",
+                    counted(left, "connection")
+                ),
+            ))),
+        }
     }
 
     fn runtime(&self) -> Result<Runtime> {
@@ -120,12 +135,14 @@ impl Server {
     }
 }
 
-/// Waits until all connections are at their end, or the time for it is over.
-async fn drained(service: &Service) {
+/// Waits until all connections are at their end, or the time for it is over; how many are left.
+async fn drained(service: &Service) -> usize {
+    let left = || service.metrics.connections.load(Ordering::Relaxed);
     let until = Instant::now() + service.options.grace;
-    while service.metrics.connections.load(Ordering::Relaxed) > 0 && Instant::now() < until {
+    while left() > 0 && Instant::now() < until {
         tokio::time::sleep(Duration::from_millis(5)).await;
     }
+    left()
 }
 
 /// Asks for the stop when a signal comes; the second one ends the process.

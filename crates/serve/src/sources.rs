@@ -6,7 +6,7 @@ use std::time::SystemTime;
 use kiln_learn::hub;
 
 /// The file of a run's folder that is its model.
-const MODEL: &str = "model.kiln";
+pub const MODEL: &str = "model.kiln";
 
 /// A model that was found.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -17,6 +17,27 @@ pub struct FoundModel {
     pub version: String,
     /// Its file or folder.
     pub path: PathBuf,
+}
+
+impl FoundModel {
+    /// Whether both would be served in the same place: "1" and "01" are one version.
+    pub fn has_place_of(&self, other: &FoundModel) -> bool {
+        self.name == other.name && self.number() == other.number()
+    }
+
+    /// The version as a number, by which versions are ordered.
+    pub fn number(&self) -> u64 {
+        self.version.parse().unwrap_or(0)
+    }
+}
+
+/// What a look into a folder found.
+#[derive(Clone, Debug, Default)]
+pub struct FoundModels {
+    /// Models.
+    pub models: Vec<FoundModel>,
+    /// Folders in it that couldn't be read: nobody knows what is in them.
+    pub unread: Vec<PathBuf>,
 }
 
 /// Where models are.
@@ -59,10 +80,10 @@ impl Source {
     /// The models that are there now.
     ///
     /// # Errors
-    /// Where a folder can't be read.
-    pub fn found(&self) -> std::io::Result<Vec<FoundModel>> {
+    /// Where the folder itself can't be read.
+    pub fn found(&self) -> std::io::Result<FoundModels> {
         match self {
-            Source::One(found) => Ok(vec![found.clone()]),
+            Source::One(found) => Ok(FoundModels { models: vec![found.clone()], unread: Vec::new() }),
             Source::Folder(folder) => in_folder(folder),
         }
     }
@@ -94,21 +115,29 @@ fn name_of(path: &Path) -> String {
 }
 
 /// `a.kiln`, `b/model.kiln`, `c/1.kiln`, `c/2/model.kiln`, and hubs' folders in the place of either.
-fn in_folder(folder: &Path) -> std::io::Result<Vec<FoundModel>> {
-    let mut found = Vec::new();
+fn in_folder(folder: &Path) -> std::io::Result<FoundModels> {
+    let FoundModels { models: mut found, mut unread } = FoundModels::default();
     for path in entries(folder)? {
         if let Some(model) = model_at(&path) {
             found.push(FoundModel { name: name_of(&model), version: "1".to_string(), path: model });
         } else if path.is_dir() {
             let name = path.file_name().unwrap_or_default().to_string_lossy().into_owned();
-            for inner in entries(&path)? {
+            let inside = match entries(&path) {
+                Ok(inside) => inside,
+                Err(error) => {
+                    tracing::warn!(path = %path.display(), error = %error, "a folder can't be read");
+                    unread.push(path);
+                    continue;
+                }
+            };
+            for inner in inside {
                 let version = version_of(&inner);
                 let (Some(version), Some(path)) = (version, model_at(&inner)) else { continue };
                 found.push(FoundModel { name: name.clone(), version, path });
             }
         }
     }
-    Ok(found)
+    Ok(FoundModels { models: found, unread })
 }
 
 fn entries(folder: &Path) -> std::io::Result<Vec<PathBuf>> {
@@ -173,7 +202,7 @@ mod tests {
         folder.write("lm/config.json", b"{}");
         folder.write("lm/model.safetensors", b"");
         let source = Source::named(folder.path().to_str().unwrap()).unwrap();
-        let found = source.found().unwrap();
+        let found = source.found().unwrap().models;
         let named: Vec<(&str, &str)> =
             found.iter().map(|found| (found.name.as_str(), found.version.as_str())).collect();
         assert_eq!(named, [("a", "1"), ("c", "1"), ("c", "12"), ("lm", "1"), ("runs-3", "1")]);

@@ -1,5 +1,6 @@
 //! Who may ask: bearer tokens, from a file or the environment, never from the command line, where every process sees them.
 
+use std::env::VarError;
 use std::hint::black_box;
 use std::path::Path;
 
@@ -49,7 +50,11 @@ impl BearerTokens {
             (None, Ok(text)) => {
                 BearerTokens::of(&text.replace(',', "\n")).map_err(|error| format!("{VARIABLE}: {error}"))
             }
-            (None, Err(_)) => Ok(BearerTokens::default()),
+            (None, Err(VarError::NotPresent)) => Ok(BearerTokens::default()),
+            // Nobody who set it meant everybody to come in.
+            (None, Err(VarError::NotUnicode(_))) => {
+                Err(format!("{VARIABLE}: it isn't UTF-8, and a token has letters, digits and signs of ASCII"))
+            }
         }
     }
 

@@ -351,6 +351,22 @@ fn a_broken_file_leaves_the_old_model_where_it_is() {
     until("a new model is served", &|| running.get("/models/insects").status == 200);
     std::fs::remove_file(folder.at("models/insects.kiln")).unwrap();
     until("a model that is gone isn't", &|| running.get("/models/insects").status == 404);
+    // One that was never read is said, and the other is still the only one.
+    folder.write("models/new.kiln", b"no model");
+    until("the trouble is said", &|| running.get("/models/new").text().contains("isn't served"));
+    assert_eq!(running.post_json("/predict", &row()).status, 200);
+    std::fs::remove_file(folder.at("models/new.kiln")).unwrap();
+    // A version that moves stays where it is.
+    for place in ["models/c/1.kiln", "models/c/01/model.kiln"] {
+        std::fs::create_dir_all(folder.at(place).parent().unwrap()).unwrap();
+        of_table(1).save(folder.at(place)).unwrap();
+        until("the version is served", &|| running.get("/models/c").status == 200);
+    }
+    std::fs::remove_file(folder.at("models/c/1.kiln")).unwrap();
+    for _ in 0..20 {
+        assert_eq!(running.get("/models/c").status, 200);
+        std::thread::sleep(Duration::from_millis(20));
+    }
     std::thread::scope(|scope| {
         let asks = scope.spawn(|| {
             (0..300).for_each(|_| {

@@ -1,15 +1,18 @@
 //! A request for inference: its tensors, and the rows they are.
 
+use std::time::Instant;
+
 use kiln_learn::data::RawCell;
 use kiln_learn::{Predictor, Preparation, PreparedRows};
 
 use super::reply::{WantedOutputs, reply};
 use super::tensor::{DataType, Elements};
 use crate::answer::HttpAnswer;
-use crate::asking::{Asking, MOST_ROWS};
+use crate::asking::{Asking, few};
 use crate::describe::INPUT;
 use crate::engine::Engine;
-use crate::json::Json;
+use crate::json::{Json, MOST_ROWS};
+use crate::lane::aside;
 use crate::models::Served;
 use crate::refusal::Refusal;
 
@@ -71,30 +74,38 @@ impl InferRequest {
                 other.name,
                 of(other)
             ))),
-            None if rows > MOST_ROWS => {
-                Err(Refusal::large(format!("{rows} rows are more than {MOST_ROWS} at once")))
+            None => {
+                few(rows, MOST_ROWS)?;
+                // A shape of [1, N] is N texts or files too.
+                self.inputs.iter().try_for_each(GivenTensor::few_texts)?;
+                Ok(rows)
             }
-            None => Ok(rows),
         }
     }
 
     /// The one tensor of texts or files.
     fn texts(&self) -> Result<&[Vec<u8>], Refusal> {
         match self.inputs.as_slice() {
-            [GivenTensor { elements: Elements::Bytes(all), .. }] => Ok(all),
+            [GivenTensor { elements: Elements::Bytes(all), .. }] => {
+                few(all.len(), MOST_ROWS)?;
+                Ok(all)
+            }
             _ => Err(Refusal::bad("the model takes one input of BYTES")),
         }
     }
 
     /// As rows of a model.
-    fn prepare(&self, predictor: &Predictor) -> Result<Vec<PreparedRows>, Refusal> {
+    fn prepare(&self, predictor: &Predictor, deadline: Instant) -> Result<Vec<PreparedRows>, Refusal> {
         let rows = self.rows()?;
         match (&predictor.model().about().preparation, self.inputs.as_slice()) {
-            (Preparation::Images(_), [GivenTensor { elements: Elements::Bytes(files), .. }]) => {
-                files.iter().map(|file| Ok(predictor.prepare_image(file)?)).collect()
-            }
+            (Preparation::Images(_), [GivenTensor { elements: Elements::Bytes(files), .. }]) => files
+                .iter()
+                .map(|file| in_time(deadline).and_then(|()| Ok(predictor.prepare_image(file)?)))
+                .collect(),
             (Preparation::Text(_), _) => {
-                let text = |text: &Vec<u8>| Ok(predictor.prepare_text(utf8(text)?)?);
+                let text = |text: &Vec<u8>| {
+                    in_time(deadline).and_then(|()| Ok(predictor.prepare_text(utf8(text)?)?))
+                };
                 self.texts()?.iter().map(text).collect()
             }
             (preparation, [GivenTensor { elements: Elements::Numbers(numbers), name, .. }])
@@ -129,6 +140,10 @@ impl InferRequest {
 
 fn is_column(preparation: &Preparation, name: &str) -> bool {
     preparation.table().is_some_and(|plan| plan.features().iter().any(|feature| feature.column == name))
+}
+
+fn in_time(deadline: Instant) -> Result<(), Refusal> {
+    if Instant::now() < deadline { Ok(()) } else { Err(Refusal::late()) }
 }
 
 fn utf8(text: &[u8]) -> Result<&str, Refusal> {
@@ -175,6 +190,14 @@ impl GivenTensor {
         Ok(GivenTensor { name: name.to_string(), shape, kind, elements })
     }
 
+    /// Whether there are as many texts or files as come at once.
+    fn few_texts(&self) -> Result<(), Refusal> {
+        match &self.elements {
+            Elements::Bytes(all) => few(all.len(), MOST_ROWS),
+            Elements::Numbers(_) => Ok(()),
+        }
+    }
+
     /// An element as a cell of a column.
     fn cell(&self, row: usize) -> Result<RawCell<'_>, Refusal> {
         match &self.elements {
@@ -190,7 +213,7 @@ impl GivenTensor {
     }
 }
 
-/// Answers a request.
+/// Answers a request, whose body had so many bytes.
 ///
 /// # Errors
 /// Where its tensors aren't what the model takes, or there is no answer in time.
@@ -198,11 +221,25 @@ pub async fn infer<'s>(
     asking: &Asking<'s>,
     served: &'s Served,
     request: InferRequest,
+    bytes: usize,
 ) -> Result<HttpAnswer, Refusal> {
     match &served.engine {
         Engine::Batches(batcher) => {
             let coming = batcher.coming();
-            let prepared = request.prepare(batcher.predictor())?;
+            let prepare = || request.prepare(batcher.predictor(), asking.deadline);
+            let prepared = match batcher.predictor().model().about().preparation {
+                // A small file may be a large picture.
+                Preparation::Images(_) => {
+                    let _place = asking.decoders.enter(asking.deadline).await?;
+                    aside(usize::MAX, prepare)?
+                }
+                Preparation::Unsaid
+                | Preparation::Table(_)
+                | Preparation::Text(_)
+                | Preparation::Tags(_)
+                | Preparation::Pairs(_)
+                | Preparation::Forecast(_) => aside(bytes, prepare)?,
+            };
             let said = batcher.predict(prepared, coming, asking.deadline).await?;
             reply(served, request.id.as_deref(), &request.wanted, batcher.predictor().task(), &said)
         }
