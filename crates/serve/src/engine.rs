@@ -218,7 +218,7 @@ pub fn open(path: &Path, batching: BatchOptions, metrics: &Arc<ModelMetrics>) ->
     let (takes, in_batches) = match &about.preparation {
         Preparation::Unsaid if about.is_unsaid() => {
             let message = about.preparation.takes(&about.input);
-            return Err(Error::Format { path: path.to_path_buf(), message: message.into() });
+            return Err(Error::Format { path: path.to_path_buf(), message });
         }
         Preparation::Table(_) | Preparation::Unsaid => (ModelTakes::Rows, true),
         Preparation::Images(_) => (ModelTakes::Pictures, true),

@@ -163,7 +163,7 @@ fn grid(feature: &Feature, places: &Range<usize>, x: &[f32], width: usize, most:
         runs = (0..most).map(|at| (1, own[at * (own.len() - 1) / (most - 1)].clone())).collect();
         runs.dedup_by(|a, b| a.1 == b.1);
     } else if !is_amount {
-        runs.sort_by(|a, b| b.0.cmp(&a.0));
+        runs.sort_by_key(|run| std::cmp::Reverse(run.0));
         runs.truncate(most);
     }
     let mut grid: Grid = Vec::new();

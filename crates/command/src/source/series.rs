@@ -359,7 +359,7 @@ fn swings_with_size(values: &[f64], period: usize) -> bool {
             // Steps, not levels: a rise within a block is no swing.
             let swing =
                 block.windows(2).map(|pair| (pair[1] - pair[0]).abs()).sum::<f64>() / (size - 1) as f64;
-            (mean > 0.0 && swing > 0.0).then(|| (mean.ln(), swing.ln()))
+            (mean > 0.0 && swing > 0.0).then(|| (libm::log(mean), libm::log(swing)))
         })
         .collect();
     if points.len() < 4 {

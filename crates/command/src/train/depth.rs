@@ -85,7 +85,7 @@ impl ByDepth {
         let furthest = count.saturating_sub(1);
         let mut said = counted(count, "layer");
         if let Some(decay) = self.decay {
-            let least = decay.powi(i32::try_from(furthest).unwrap_or(i32::MAX));
+            let least = libm::pow(decay, furthest as f64);
             said += &format!(", whose rates fall to {least:.3} of the last one's");
         }
         if let Some(every) = self.thaws_every {
@@ -106,7 +106,7 @@ impl ByDepth {
         }
         let mut groups = Groups::new(rule);
         for (behind, paths) in layers(model, &blank(train))?.into_iter().rev().enumerate() {
-            let factor = self.decay.map_or(1.0, |decay| decay.powi(behind as i32));
+            let factor = self.decay.map_or(1.0, |decay| libm::pow(decay, behind as f64));
             let wait = self.thaws_every.map_or(0, |every| every.saturating_mul(behind as u64));
             for path in paths {
                 groups = groups.later(&path, factor, wait);

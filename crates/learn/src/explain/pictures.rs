@@ -4,7 +4,7 @@ use kiln_data::{Dataset, Form, Set};
 use kiln_map::counted;
 
 use super::ExplainedScale;
-use super::asked::{AskedTarget, WantedScore};
+use super::asked::AskedTarget;
 use super::exact::behind;
 use super::gradients::{Slopes, StraightPath, integrated};
 use crate::model::Model;
