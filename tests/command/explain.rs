@@ -6,6 +6,7 @@ use kiln_testkit::folder::texts;
 use serde_json::Value;
 
 use super::kiln;
+use super::zip::zip;
 
 /// Rows whose kind follows from `size` and `place`, and whose price does too; `noise` says nothing.
 fn rows(count: usize) -> String {
@@ -242,7 +243,23 @@ fn a_pictures_drawing_shows_the_patch_that_was_planted() {
     let (_, refused) = texts(&folder.run(&["explain", "run/model.kiln", "pictures/below"]));
     assert!(refused.contains("--out DIR"), "{refused}");
     folder.out(&["explain", "run/model.kiln", "pictures/above/0.png"]);
-    assert!(!folder.read("pictures/above/0.why.png").is_empty());
+    assert!(!folder.read("pictures/above/0.png.why.png").is_empty());
+    let first = objects(
+        &folder,
+        &["explain", "run/model.kiln", "pictures/above", "--out", "first", "--rows", "2", "--json"],
+    );
+    assert_eq!(first.len(), 2);
+    let picture = folder.read("pictures/above/0.png");
+    folder.write("some.zip", zip(&[("0.png", picture)]));
+    for (arguments, says) in [
+        (&["some.zip"][..], "--out DIR"),
+        (&["pictures/above/0.png", "--top", "3"], "--top changes nothing for a model of pictures"),
+        (&["pictures/above/0.png", "--orders", "3"], "--orders changes nothing for a model of pictures"),
+        (&["none.png"], "none.png"),
+    ] {
+        let (_, refused) = texts(&folder.run(&[&["explain", "run/model.kiln"][..], arguments].concat()));
+        assert!(refused.contains(says), "{arguments:?}: {refused}");
+    }
 }
 
 #[test]
@@ -269,6 +286,14 @@ fn a_texts_words_are_told_with_what_they_move() {
     assert!(folder.out(&asked).contains("fine"));
     folder.out(&[&asked[..], &["--out", "why.html"]].concat());
     assert!(String::from_utf8(folder.read("why.html")).unwrap().contains("<span style="));
+    for (more, says) in [
+        (&["--out", "why.html", "--json"][..], "without --out"),
+        (&["--orders", "4"], "--orders changes nothing for a model of texts"),
+        (&["--top", "4", "--json"], "--top is for what is shown"),
+    ] {
+        let (_, refused) = texts(&folder.run(&[&asked[..], more].concat()));
+        assert!(refused.contains(says), "{more:?}: {refused}");
+    }
 }
 
 #[test]
@@ -289,6 +314,7 @@ fn what_makes_no_sense_is_refused_with_the_mend() {
         (&["explain", model, "new.csv", "--change", "--fixed", "sise"], "did you mean size?"),
         (&["explain", model, "new.csv", "--neighbours", "2"], "--keep-neighbours N"),
         (&["explain", model, "new.csv", "--baseline", "black"], "changes nothing for a model of tables"),
+        (&["explain", model, "new.csv", "--orders", "9"], "the model has exact ones"),
         (&["explain", model, "new.csv", "--out", "a.csv", "--json"], "--json prints all of it"),
         (&["explain", model, "none.csv"], "none.csv"),
         (&["train", "rows.csv", "--keep-neighbours", "0"], "keep-neighbours"),

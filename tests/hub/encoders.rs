@@ -261,6 +261,8 @@ fn the_words_of_a_text_are_told_with_what_they_move() {
         let far = line["output"].as_f64().unwrap() - line["baseline"].as_f64().unwrap();
         assert!((far - moved).abs() < 1e-5 * (1.0 + far.abs()), "{name}: {line}");
         assert_eq!(line["errors"].as_array().map(Vec::len), Some(pieces.len()), "{name}");
+        let (_, refused) = folder.error(&["explain", &from, "--text", "a fine film", "--sheet", "2"]);
+        assert!(refused.contains("--sheet changes nothing"), "{name}: {refused}");
         folder.out(&["explain", &from, "--text", "a fine film", "--out", "why.html"]);
         assert!(String::from_utf8(folder.read("why.html")).unwrap().contains("<span style="), "{name}");
     }

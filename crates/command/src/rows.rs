@@ -193,10 +193,7 @@ pub fn pictures(inputs: &[PathBuf], notes: &mut Vec<String>) -> Result<Vec<Pictu
             }
             (false, true) => (Some(PictureFiles::in_folder(input)?), "folder"),
             // What can't be opened, or isn't what it seems, is said with the others.
-            (false, false) => {
-                let archive = PictureArchive::open(input).ok().flatten();
-                (archive.filter(PictureArchive::holds_pictures).map(|archive| archive.files()), "archive")
-            }
+            (false, false) => (archive(input).map(|archive| archive.files()), "archive"),
         };
         let Some(found) = found else {
             all.push(PictureFile::on_disk(input));
@@ -209,6 +206,11 @@ pub fn pictures(inputs: &[PathBuf], notes: &mut Vec<String>) -> Result<Vec<Pictu
         all.extend(found.pictures);
     }
     Ok(all)
+}
+
+/// An archive of pictures, where a file is one.
+pub fn archive(input: &Path) -> Option<PictureArchive> {
+    PictureArchive::open(input).ok().flatten().filter(PictureArchive::holds_pictures)
 }
 
 /// An image as the model takes it, and what was done to it: a picture, or exactly as many bytes as it has.

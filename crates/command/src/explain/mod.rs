@@ -15,7 +15,7 @@ use kiln_learn::Preparation;
 use kiln_learn::explain::{ExplainMethod, PictureBaseline};
 use kiln_learn::hub;
 
-use super::reading::ReadingFlags;
+use super::reading::{READING, ReadingFlags};
 use super::rows;
 
 /// Say why a model answers as it does
@@ -34,7 +34,7 @@ use super::rows;
   kiln explain prices.kiln new.csv --below 200000 --rows 1
   kiln explain model.kiln new.csv --neighbours 3                 rows that the training kept (kiln train --keep-neighbours)
   cat new.csv | kiln explain model.kiln -
-  kiln explain runs/photos-1/model.kiln cat.jpg                  draws cat.why.png beside it
+  kiln explain runs/photos-1/model.kiln cat.jpg                  draws cat.jpg.why.png beside it
   kiln explain reviews.kiln --text \"a fine story\" --out why.html
   kiln explain reviews-bert/ --text \"a fine film\"                by words, of a hub's model that tells texts apart
   kiln explain imported.kiln new.csv --background train.csv      a file without rows to compare with")]
@@ -61,9 +61,9 @@ pub struct ExplainFlags {
     #[arg(long, value_name = "N")]
     rows: Option<usize>,
 
-    /// How many columns are shown of each row, those that move the most
-    #[arg(long, value_name = "K", default_value_t = 10)]
-    top: usize,
+    /// How many columns are shown of each row, those that move the most [default: 10]
+    #[arg(long, value_name = "K")]
+    top: Option<usize>,
 
     /// How: exact, gradients or sampled [default: the first of them that the model has]
     #[arg(long, value_name = "NAME", value_parser = |name: &str| name.parse::<ExplainMethod>())]
@@ -105,7 +105,7 @@ pub fn run(flags: ExplainFlags) -> Result<()> {
         bail!("name what is to be explained: kiln explain MODEL ROWS");
     }
     if hub::is_model(&flags.model) {
-        flags.only(Explained::Texts, "a model of a hub's folder")?;
+        flags.only(Explained::FolderTexts, "a model of a hub's folder")?;
         return texts::of_folder(&flags);
     }
     let mut model = rows::asked(&flags.model)?;
@@ -117,7 +117,7 @@ pub fn run(flags: ExplainFlags) -> Result<()> {
         }
         Preparation::Images(images) => {
             flags.only(Explained::Pictures, "a model of pictures")?;
-            pictures::run(&flags, model, images.size)
+            pictures::run(&flags, model, &images)
         }
         Preparation::Text(_) => {
             flags.only(Explained::Texts, "a model of texts")?;
@@ -137,10 +137,20 @@ pub fn run(flags: ExplainFlags) -> Result<()> {
 enum Explained {
     Tables,
     Pictures,
+    /// By a model that kiln trained.
     Texts,
+    /// By one of a hub's folder.
+    FolderTexts,
 }
 
+/// So many columns, pieces or words are shown where nobody says how many.
+const TOP: usize = 10;
+
 impl ExplainFlags {
+    fn top(&self) -> usize {
+        self.top.unwrap_or(TOP)
+    }
+
     /// Refuses flags that change nothing for what is explained.
     fn only(&self, what: Explained, model: &str) -> Result<()> {
         let of_tables = [
@@ -150,15 +160,25 @@ impl ExplainFlags {
             ("neighbours", self.neighbours.is_some()),
             ("change", self.change.options()?.is_some()),
         ];
+        let is_of_texts = matches!(what, Explained::Texts | Explained::FolderTexts);
         let others = [
-            ("text", !self.text.is_empty(), Explained::Texts),
-            ("baseline", self.baseline.is_some(), Explained::Pictures),
+            ("text", !self.text.is_empty() && !is_of_texts),
+            ("baseline", self.baseline.is_some() && what != Explained::Pictures),
+            ("top", self.top.is_some() && what == Explained::Pictures),
+            // Whether those of a table are sampled is known later.
+            ("orders", self.orders.is_some() && matches!(what, Explained::Pictures | Explained::Texts)),
         ];
         let of_tables = of_tables.into_iter().filter(|_| what != Explained::Tables);
-        let others = others.into_iter().filter(|(.., of)| *of != what).map(|(name, said, _)| (name, said));
-        let orders = ("orders", self.orders.is_some() && what == Explained::Pictures);
-        if let Some((name, _)) = of_tables.chain(others).chain([orders]).find(|(_, said)| *said) {
+        let reading = READING.into_iter().zip(self.reading.said().map(Option::is_some));
+        let reading = reading.filter(|_| what == Explained::FolderTexts);
+        if let Some((name, _)) = of_tables.chain(others).chain(reading).find(|(_, said)| *said) {
             bail!("--{name} changes nothing for {model}; leave it out");
+        }
+        if self.top.is_some() && (self.json || self.out.is_some()) {
+            bail!("--top is for what is shown; --json and --out have all of it");
+        }
+        if is_of_texts && self.out.is_some() && self.json {
+            bail!("--out writes texts as a page of HTML; --json prints objects, without --out");
         }
         if what == Explained::Tables
             && self.out.is_some()

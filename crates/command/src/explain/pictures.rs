@@ -5,6 +5,7 @@ use std::path::{Path, PathBuf};
 use anyhow::{Context as _, Result, bail};
 use kiln_learn::data::{ImageSize, encode_png};
 use kiln_learn::explain::{PictureBaseline, PictureExplanation, class_scale, explain_pictures};
+use kiln_learn::preparation::ImagePreparation;
 use kiln_learn::{Model, Predictor};
 
 use super::ExplainFlags;
@@ -16,12 +17,13 @@ use crate::rows;
 /// The shorter side of what is drawn is at least so many pixels.
 const SIDE: usize = 224;
 
-/// What a drawing's name ends in.
+/// What a drawing's name ends in, behind the picture's own.
 const ENDING: &str = "why.png";
 
-pub(super) fn run(flags: &ExplainFlags, model: Model, size: ImageSize) -> Result<()> {
-    let is_single = |input: &PathBuf| input.is_file() && !rows::is_standard_input(input);
-    if flags.out.is_none() && !flags.inputs.iter().all(is_single) {
+pub(super) fn run(flags: &ExplainFlags, model: Model, images: &ImagePreparation) -> Result<()> {
+    let is_several =
+        |input: &PathBuf| rows::is_standard_input(input) || input.is_dir() || rows::archive(input).is_some();
+    if flags.out.is_none() && flags.inputs.iter().any(is_several) {
         bail!("say where the drawings of a folder, an archive or the standard input go: --out DIR");
     }
     let predictor = Predictor::new(model)?;
@@ -29,16 +31,19 @@ pub(super) fn run(flags: &ExplainFlags, model: Model, size: ImageSize) -> Result
     let asked = rows::without_answers(about, &flags.inputs)?;
     asked.notes.iter().for_each(out::note);
     asked.failed.iter().for_each(|failed| out::note(format_args!("error: {failed}")));
-    let said = predictor.predict(&asked.rows)?;
+    let size = images.size;
+    let one = size.channels * size.height * size.width;
+    let pixels = asked.rows.inputs().as_u8().context("pictures are bytes")?;
+    let count = asked.files.len().min(flags.rows.unwrap_or(usize::MAX));
+    let rows = images.rows(pixels[..count * one].to_vec())?.rows;
+    let said = predictor.predict(&rows)?;
     let baseline = flags.baseline.unwrap_or_default();
-    let why = explain_pictures(predictor.model(), &asked.rows, flags.class.as_deref(), baseline)?;
+    let why = explain_pictures(predictor.model(), &rows, flags.class.as_deref(), baseline)?;
     let classes = match said.first() {
         Some(answer) => answer.probabilities().map(|(name, _)| name.to_string()).collect(),
         None => Vec::new(),
     };
     let scale = class_scale(classes.len());
-    let pixels = asked.rows.inputs().as_u8().context("pictures are bytes")?;
-    let one = size.channels * size.height * size.width;
     for (row, ((why, said), file)) in why.iter().zip(&said).zip(&asked.files).enumerate() {
         let path = drawing(file, flags.out.as_deref(), row);
         if let Some(folder) = path.parent() {
@@ -94,11 +99,11 @@ fn split(why: &PictureExplanation) -> String {
 
 /// Where the drawing of a picture goes: beside it, or in a folder.
 fn drawing(file: &Path, folder: Option<&Path>, row: usize) -> PathBuf {
-    let beside = file.with_extension(ENDING);
-    match (folder, beside.file_name()) {
-        (None, _) => beside,
-        (Some(folder), Some(name)) => folder.join(format!("{}-{}", row + 1, name.to_string_lossy())),
-        (Some(folder), None) => folder.join(format!("{}.{ENDING}", row + 1)),
+    let name = file.file_name().map(|name| format!("{}.{ENDING}", name.to_string_lossy()));
+    match (folder, name) {
+        (None, Some(name)) => file.with_file_name(name),
+        (Some(folder), Some(name)) => folder.join(format!("{}-{name}", row + 1)),
+        (folder, None) => folder.unwrap_or(Path::new("")).join(format!("{}.{ENDING}", row + 1)),
     }
 }
 

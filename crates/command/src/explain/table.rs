@@ -43,6 +43,12 @@ pub(super) fn run(flags: &ExplainFlags, model: Model) -> Result<()> {
         ..ExplainOptions::default()
     };
     let explainer = Explainer::new(model, &names, &options)?;
+    if flags.orders.is_some() && explainer.method() != ExplainMethod::Sampled {
+        bail!(
+            "--orders is of sampled values, and the model has {} ones; leave it out, or add --method sampled",
+            explainer.method().name()
+        );
+    }
     let count = match (flags.rows, flags.json || flags.out.is_some()) {
         (Some(rows), _) => rows.min(table.len()),
         (None, _) => table.len(),
@@ -85,7 +91,7 @@ pub(super) fn run(flags: &ExplainFlags, model: Model) -> Result<()> {
             Ok(())
         }
         (None, true) => told.objects(),
-        (None, false) => told.print(flags.rows.unwrap_or(SHOWN), flags.top),
+        (None, false) => told.print(flags.rows.unwrap_or(SHOWN), flags.top()),
     }
 }
 

@@ -113,7 +113,7 @@ impl ToldTexts {
                 why.pieces.iter().map(|(piece, moved)| (piece.trim(), *moved)).unzip();
             let movers = Movers { names, values: &[], moved: &moved, errors: &why.errors };
             let sum = adds_up(why.baseline, moved.iter().sum(), why.output);
-            out::text(format_args!("{}{sum}\n\n", movers.lines(flags.top)))?;
+            out::text(format_args!("{}{sum}\n\n", movers.lines(flags.top())))?;
         }
         if !flags.json {
             out::line(how)?;

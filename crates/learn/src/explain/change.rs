@@ -57,6 +57,22 @@ struct TriedRow {
     outputs: Vec<f32>,
 }
 
+/// A row that was tried with another value in one more column. There are as many as all columns have values, so none has cells of its own.
+struct UntriedRow<'c> {
+    row: &'c TriedRow,
+    column: usize,
+    cell: &'c OwnCell,
+}
+
+impl UntriedRow<'_> {
+    fn tried(&self, far: f64, near: f64, outputs: &[f32]) -> TriedRow {
+        let mut cells = self.row.cells.clone();
+        cells[self.column] = self.cell.clone();
+        let changed = self.row.changed.iter().copied().chain([self.column]).collect();
+        TriedRow { cells, changed, far, near, outputs: outputs.to_vec() }
+    }
+}
+
 /// A cell that outlives the table it is of.
 #[derive(Clone, Debug, PartialEq)]
 enum OwnCell {
@@ -115,6 +131,10 @@ impl ColumnValues {
 
 /// Rows that are gone on with.
 const KEPT: usize = 12;
+
+/// Rows that the model is asked of at once at most, and numbers in all of them.
+const TOGETHER: usize = 8192;
+const NUMBERS: usize = 1 << 23;
 
 /// Values of a column that are tried.
 const VALUES: usize = 64;
@@ -204,8 +224,7 @@ impl<'s, 'm> ChangeSearch<'s, 'm> {
     }
 
     fn run(&self, cells: Vec<OwnCell>) -> Result<Option<RowChange>> {
-        let mut start = self.tried(vec![(cells, Vec::new())], None)?;
-        let Some(start) = start.pop() else { return Ok(None) };
+        let start = self.tried(cells, Vec::new(), None)?;
         let said = self.explainer.asked.said(&start.outputs)?;
         let start = TriedRow { near: self.near(&start.outputs, said)?, ..start };
         if start.near > 0.0 {
@@ -213,39 +232,69 @@ impl<'s, 'm> ChangeSearch<'s, 'm> {
         }
         let mut kept = vec![start.clone()];
         for _ in 0..self.most {
-            let mut rows = Vec::new();
-            for row in &kept {
-                for (column, choice) in
-                    self.choices.iter().enumerate().filter(|(column, _)| !row.changed.contains(column))
-                {
-                    for cell in choice.cells.iter().filter(|cell| **cell != start.cells[column]) {
-                        let mut cells = row.cells.clone();
-                        cells[column] = cell.clone();
-                        let changed = row.changed.iter().copied().chain([column]).collect();
-                        rows.push((cells, changed));
-                    }
-                }
-            }
-            if rows.is_empty() {
-                return Ok(None);
-            }
-            let mut tried = self.tried(rows, said)?;
-            for row in &mut tried {
-                let far = |column: &usize| {
-                    self.choices[*column].between(&start.cells[*column], &row.cells[*column])
-                };
-                row.far = row.changed.iter().map(far).sum();
-            }
-            let reached = tried.iter().filter(|row| row.near > 0.0);
-            if let Some(best) = reached.min_by(|a, b| a.far.total_cmp(&b.far)) {
-                let best = self.drawn_back(&start, best.clone(), said)?;
+            let (reached, nearest) = self.round(&start, &kept, said)?;
+            if let Some(best) = reached {
+                let best = self.drawn_back(&start, best, said)?;
                 return Ok(Some(self.told(&start, &best)));
             }
-            tried.sort_by(|a, b| b.near.total_cmp(&a.near));
-            tried.truncate(KEPT);
-            kept = tried;
+            if nearest.is_empty() {
+                return Ok(None);
+            }
+            kept = nearest;
         }
         Ok(None)
+    }
+
+    /// Changes one more column of the rows that were kept: what reaches the goal and is the least far, and else what comes nearest to it.
+    fn round(
+        &self,
+        start: &TriedRow,
+        kept: &[TriedRow],
+        said: Option<usize>,
+    ) -> Result<(Option<TriedRow>, Vec<TriedRow>)> {
+        let together = (NUMBERS / self.plan.width().max(1)).clamp(1, TOGETHER);
+        let mut candidates = kept.iter().flat_map(|row| self.untried(start, row));
+        let (mut reached, mut nearest) = (None::<TriedRow>, Vec::<TriedRow>::new());
+        loop {
+            let some: Vec<UntriedRow> = candidates.by_ref().take(together).collect();
+            if some.is_empty() {
+                return Ok((reached, nearest));
+            }
+            let outputs = self.asked(&some)?;
+            for (candidate, outputs) in some.iter().zip(outputs.chunks((outputs.len() / some.len()).max(1))) {
+                let near = self.near(outputs, said)?;
+                let far = || {
+                    let column = candidate.column;
+                    candidate.row.far + self.choices[column].between(&start.cells[column], candidate.cell)
+                };
+                if near > 0.0 {
+                    let far = far();
+                    if reached.as_ref().is_none_or(|best| far < best.far) {
+                        reached = Some(candidate.tried(far, near, outputs));
+                    }
+                    continue;
+                }
+                let place = nearest.partition_point(|row| row.near >= near);
+                if reached.is_none() && place < KEPT {
+                    nearest.insert(place, candidate.tried(far(), near, outputs));
+                    nearest.truncate(KEPT);
+                }
+            }
+        }
+    }
+
+    /// A row with each other value in each column that it hasn't changed.
+    fn untried<'c>(
+        &'c self,
+        start: &'c TriedRow,
+        row: &'c TriedRow,
+    ) -> impl Iterator<Item = UntriedRow<'c>> + 'c {
+        let free = move |(column, _): &(usize, &ColumnValues)| !row.changed.contains(column);
+        let columns = self.choices.iter().enumerate().filter(free);
+        columns.flat_map(move |(column, choice)| {
+            let others = choice.cells.iter().filter(move |cell| **cell != start.cells[column]);
+            others.map(move |cell| UntriedRow { row, column, cell })
+        })
     }
 
     /// How near a row is to the goal; above 0 where the model says so.
@@ -259,7 +308,7 @@ impl<'s, 'm> ChangeSearch<'s, 'm> {
         let number = || {
             Ok::<f64, Error>(self.explainer.number(asked.wanted(outputs)?.of(outputs)).unwrap_or(f64::NAN))
         };
-        Ok(match self.goal {
+        let near = match self.goal {
             KnownGoal::Another => {
                 let from = from.unwrap_or(0);
                 is_said(said != Some(from), -asked.margin(outputs, from)?)
@@ -267,25 +316,31 @@ impl<'s, 'm> ChangeSearch<'s, 'm> {
             KnownGoal::Class(class) => is_said(said == Some(class), asked.margin(outputs, class)?),
             KnownGoal::Above(bound) => number()? - bound,
             KnownGoal::Below(bound) => bound - number()?,
-        })
+        };
+        // What is no number is near nothing.
+        Ok(if near.is_nan() { f64::NEG_INFINITY } else { near })
     }
 
-    /// What the model says of rows.
-    fn tried(&self, rows: Vec<(Vec<OwnCell>, Vec<usize>)>, from: Option<usize>) -> Result<Vec<TriedRow>> {
+    /// What the model says of candidates.
+    fn asked(&self, candidates: &[UntriedRow]) -> Result<Vec<f32>> {
         let width = self.plan.width();
-        let mut inputs = vec![0.0; rows.len() * width];
-        for ((cells, _), inputs) in rows.iter().zip(inputs.chunks_mut(width.max(1))) {
-            let raw: Vec<RawCell> = cells.iter().map(OwnCell::raw).collect();
+        let mut inputs = vec![0.0; candidates.len() * width];
+        for (candidate, inputs) in candidates.iter().zip(inputs.chunks_mut(width.max(1))) {
+            let mut raw: Vec<RawCell> = candidate.row.cells.iter().map(OwnCell::raw).collect();
+            raw[candidate.column] = candidate.cell.raw();
             self.plan.encode(&raw, inputs)?;
         }
-        let outputs = self.explainer.ask(&inputs, rows.len())?;
-        let each = outputs.len() / rows.len().max(1);
-        let mut all = Vec::with_capacity(rows.len());
-        for ((cells, changed), outputs) in rows.into_iter().zip(outputs.chunks(each.max(1))) {
-            let near = self.near(outputs, from)?;
-            all.push(TriedRow { cells, changed, far: 0.0, near, outputs: outputs.to_vec() });
-        }
-        Ok(all)
+        self.explainer.ask(&inputs, candidates.len())
+    }
+
+    /// What the model says of a row.
+    fn tried(&self, cells: Vec<OwnCell>, changed: Vec<usize>, from: Option<usize>) -> Result<TriedRow> {
+        let raw: Vec<RawCell> = cells.iter().map(OwnCell::raw).collect();
+        let mut inputs = vec![0.0; self.plan.width()];
+        self.plan.encode(&raw, &mut inputs)?;
+        let outputs = self.explainer.ask(&inputs, 1)?;
+        let near = self.near(&outputs, from)?;
+        Ok(TriedRow { cells, changed, far: 0.0, near, outputs })
     }
 
     /// The same change with each number as near to where it was as the goal allows.
@@ -300,8 +355,8 @@ impl<'s, 'm> ChangeSearch<'s, 'm> {
             let with = |number: f64, best: &TriedRow| -> Result<Option<TriedRow>> {
                 let mut cells = best.cells.clone();
                 cells[column] = OwnCell::Number(number);
-                let mut tried = self.tried(vec![(cells, best.changed.clone())], said)?;
-                Ok(tried.pop().filter(|row| row.near > 0.0))
+                let row = self.tried(cells, best.changed.clone(), said)?;
+                Ok(Some(row).filter(|row| row.near > 0.0))
             };
             let (mut fails, mut holds) = (from, to);
             for _ in 0..HALVES {

@@ -180,7 +180,7 @@ impl<'m> Explainer<'m> {
             options.class.as_deref(),
         )?;
         let background = match (&options.background, &about.background) {
-            (Some(rows), _) if rows.is_empty() || rows.len() % plan.width() != 0 => {
+            (Some(rows), _) if rows.is_empty() || !rows.len().is_multiple_of(plan.width()) => {
                 return Err(Error::Preparation(format!(
                     "rows to compare with have {}",
                     counted(plan.width(), "number")
@@ -265,8 +265,11 @@ impl<'m> Explainer<'m> {
         if width == 0 || !rows.len().is_multiple_of(width) {
             return Err(Error::Preparation(format!("a row has {}", counted(width, "number"))));
         }
+        if rows.is_empty() {
+            return Ok(Vec::new());
+        }
         let outputs = self.ask(rows, rows.len() / width)?;
-        let each = outputs.len() / (rows.len() / width).max(1);
+        let each = outputs.len() / (rows.len() / width);
         let wanted: Vec<WantedScore> =
             outputs.chunks(each.max(1)).map(|outputs| self.asked.wanted(outputs)).collect::<Result<_>>()?;
         match self.method {

@@ -4,7 +4,7 @@ use kiln_data::{Dataset, Form, Set};
 use kiln_map::counted;
 
 use super::ExplainedScale;
-use super::asked::AskedTarget;
+use super::asked::{AskedTarget, WantedScore};
 use super::exact::behind;
 use super::gradients::{Slopes, StraightPath, integrated};
 use crate::model::Model;
@@ -109,11 +109,14 @@ pub fn explain_pictures(
             form.shape, about.input.shape
         )));
     }
+    if set.inputs().is_empty() {
+        return Ok(Vec::new());
+    }
     let scale = scale(&form);
     let inputs = set.inputs();
     let x: Vec<f32> = (0..inputs.len()).map(|at| inputs.get(at).unwrap_or_default() as f32 * scale).collect();
     let outputs = about.task.outputs();
-    let (mut each, mut ways) = (Vec::new(), Vec::new());
+    let mut ways = Vec::new();
     for picture in x.chunks(width.max(1)) {
         let from = blank(picture, images, &form, scale, baseline);
         let (there, own) = (
@@ -127,28 +130,36 @@ pub fn explain_pictures(
             )));
         }
         let wanted = asked.wanted(&own)?;
-        ways.push((from, wanted.of(&own), wanted.of(&there)));
-        each.push(wanted);
+        ways.push(PictureWay { from, output: wanted.of(&own), baseline: wanted.of(&there), wanted });
     }
-    let outputs = each.first().map_or(0, |wanted| wanted.weights.len());
+    let outputs = ways.first().map_or(0, |way| way.wanted.weights.len());
     let mut slopes = Slopes::new(model.layers(), 0, &form.shape, outputs, |x, _, _| x.clone());
     let all: Vec<StraightPath> = x
         .chunks(width.max(1))
         .zip(&ways)
-        .zip(&each)
-        .map(|((to, (from, output, start)), wanted)| StraightPath {
-            from,
+        .map(|(to, way)| StraightPath {
+            from: &way.from,
             to,
-            weights: &wanted.weights,
-            difference: output - start,
+            weights: &way.wanted.weights,
+            difference: way.output - way.baseline,
         })
         .collect();
     let found = integrated(&mut slopes, &all)?;
-    let told = found.into_iter().zip(&each).zip(&ways).map(|((moved, wanted), (_, output, baseline))| {
-        let class = wanted.class.unwrap_or(0);
-        PictureExplanation { class, output: *output, baseline: *baseline, moved }
-    });
-    Ok(told.collect())
+    let told = |(moved, way): (Vec<f64>, &PictureWay)| PictureExplanation {
+        class: way.wanted.class.unwrap_or(0),
+        output: way.output,
+        baseline: way.baseline,
+        moved,
+    };
+    Ok(found.into_iter().zip(&ways).map(told).collect())
+}
+
+/// Where a picture's way begins, and what is said at both of its ends.
+struct PictureWay {
+    from: Vec<f32>,
+    output: f64,
+    baseline: f64,
+    wanted: WantedScore,
 }
 
 /// In what pictures and texts are explained, of so many classes.

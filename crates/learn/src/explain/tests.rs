@@ -346,3 +346,42 @@ fn a_number_is_changed_no_farther_than_it_takes() {
     let far = ChangeOptions { goal: ChangeGoal::Above(1e6), ..options };
     assert_eq!(explainer.change(&cells(&explainer, &table, 0), &far).unwrap(), None);
 }
+
+#[test]
+fn a_change_of_two_among_many_columns_is_found_in_the_parts_it_is_asked_in() {
+    // 150 columns of 8 values are 150 · 7 candidates, and 12 · 149 · 7 in the second round: more than are asked of at once.
+    let mut rng = Rng::new(8);
+    let names: Vec<String> = (0..150).map(|at| format!("c{at}")).collect();
+    let mut text = names.join(",") + ",y\n";
+    for _ in 0..400 {
+        let row: Vec<usize> = (0..150).map(|_| rng.below(8)).collect();
+        row.iter().for_each(|value| text += &format!("{value},"));
+        text += &format!("{}\n", 3 * row[0] + 3 * row[149]);
+    }
+    let table = Table::read(text.as_bytes()).unwrap();
+    let rows: Vec<usize> = (0..table.len()).collect();
+    let plan =
+        TablePreparation::fit(&table, &rows, &Choices::new().target("y").target_kind(TargetKind::Number))
+            .unwrap();
+    let set = plan.apply(&table, &rows).unwrap();
+    let task = Task::of_target(plan.target().unwrap());
+    let made = Made { plan, set, task };
+    let model = model(&made, linear(&made));
+    let explainer = Explainer::new(&model, &[], &ExplainOptions::default()).unwrap();
+    let row = vec![kiln_data::RawCell::Number(0.0); 150];
+    let options = ChangeOptions { goal: ChangeGoal::Above(37.0), fixed: Vec::new(), most: 2 };
+    let change = explainer.change(&row, &options).unwrap().unwrap();
+    let mut changed: Vec<&str> = change.columns.iter().map(|(name, ..)| name.as_str()).collect();
+    changed.sort();
+    assert_eq!(changed, ["c0", "c149"], "{change:?}");
+}
+
+#[test]
+fn no_rows_have_no_explanations() {
+    let made = made(Predicted::Two, false);
+    let model = model(&made, linear(&made));
+    for method in [ExplainMethod::Exact, ExplainMethod::Gradients, ExplainMethod::Sampled] {
+        let options = ExplainOptions { method: Some(method), ..ExplainOptions::default() };
+        assert_eq!(Explainer::new(&model, &[], &options).unwrap().explain(&[]).unwrap(), [], "{method:?}");
+    }
+}
