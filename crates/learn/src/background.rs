@@ -221,7 +221,7 @@ mod tests {
 
     #[test]
     fn each_column_keeps_its_distribution_and_no_row_is_kept() {
-        let row = |at: usize| format!("{},{}\n", at, if at % 4 == 0 { "red" } else { "blue" });
+        let row = |at: usize| format!("{},{}\n", at, if at.is_multiple_of(4) { "red" } else { "blue" });
         let text = (0..400).fold("size,colour\n".to_string(), |text, at| text + &row(at));
         let table = Table::read(text.as_bytes()).unwrap();
         let all: Vec<usize> = (0..400).collect();

@@ -241,7 +241,11 @@ mod tests {
 
     /// Series of these first steps and lengths.
     fn series(of: &[(i64, usize)], plan: &ForecastPreparation) -> Vec<PreparedSeries> {
-        let one = |&(first, length)| PreparedSeries { first, ..plan.made(vec![1.0; length], Vec::new()) };
+        let one = |&(first, length)| {
+            let mut own = plan.made(vec![1.0; length], Vec::new());
+            own.first = first;
+            own
+        };
         of.iter().map(one).collect()
     }
 
