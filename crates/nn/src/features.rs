@@ -165,6 +165,8 @@ impl<L: Layer + ?Sized> Layer for Rest<'_, L> {
     #[track_caller]
     fn forward(&self, features: &Tensor, context: &Context) -> Tensor {
         let rows = features.size(0);
+        // Not within, so that it is on behalf of whoever asks.
+        let output = self.model.forward(&self.input(rows), context);
         let rest = || {
             let edge = self.edge(rows)?;
             let mut at = 0;
@@ -178,7 +180,6 @@ impl<L: Layer + ?Sized> Layer for Rest<'_, L> {
                 own.0
             });
             let taken: Vec<Expr> = taken.collect();
-            let output = self.model.forward(&self.input(rows), context);
             let (members, updates) = (context.members(), context.take_updates());
             let mut roots = vec![output.0];
             roots.extend(members.iter().map(|members| members.0.clone()));

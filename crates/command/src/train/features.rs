@@ -6,7 +6,7 @@ use anyhow::Result;
 use kiln_learn::data::{Dataset, Set};
 use kiln_learn::prelude::*;
 use kiln_learn::trainer::{features, rest_behind};
-use kiln_learn::{Interrupt, Rest};
+use kiln_learn::{Context, Interrupt, Rest, Tensor, TimeAxis, Visitor};
 use kiln_map::Limits;
 use serde_json::json;
 
@@ -24,6 +24,55 @@ pub(super) struct KeptFeatures<'a> {
     rest: Rest<'a, Sequential>,
     train: Set,
     valid: Set,
+}
+
+/// What is trained: a model, or what is behind its features. A type of its own, so that whoever looks for the line of a mistake finds the caller's.
+#[derive(Clone, Copy)]
+pub(super) enum TrainedLayers<'a> {
+    Whole(&'a Sequential),
+    Behind(&'a Rest<'a, Sequential>),
+}
+
+impl Module for TrainedLayers<'_> {
+    fn visit(&self, visitor: &mut Visitor) {
+        match self {
+            TrainedLayers::Whole(model) => model.visit(visitor),
+            TrainedLayers::Behind(rest) => rest.visit(visitor),
+        }
+    }
+
+    fn text(&self) -> Option<String> {
+        match self {
+            TrainedLayers::Whole(model) => model.text(),
+            TrainedLayers::Behind(rest) => rest.text(),
+        }
+    }
+}
+
+impl Layer for TrainedLayers<'_> {
+    #[track_caller]
+    fn forward(&self, x: &Tensor, context: &Context) -> Tensor {
+        match self {
+            TrainedLayers::Whole(model) => model.forward(x, context),
+            TrainedLayers::Behind(rest) => rest.forward(x, context),
+        }
+    }
+
+    #[track_caller]
+    fn padded_axis(&self, time: TimeAxis) -> kiln_learn::ir::Result<Option<TimeAxis>> {
+        match self {
+            TrainedLayers::Whole(model) => model.padded_axis(time),
+            TrainedLayers::Behind(rest) => rest.padded_axis(time),
+        }
+    }
+
+    #[track_caller]
+    fn time_axis(&self, time: TimeAxis) -> kiln_learn::ir::Result<TimeAxis> {
+        match self {
+            TrainedLayers::Whole(model) => model.time_axis(time),
+            TrainedLayers::Behind(rest) => rest.time_axis(time),
+        }
+    }
 }
 
 /// What a training computes with in each step.
@@ -86,10 +135,10 @@ impl<'a> Front<'a> {
         &'s self,
         train: &'s dyn Dataset,
         valid: &'s dyn Dataset,
-    ) -> Result<(&'s dyn Layer, &'s dyn Dataset, &'s dyn Dataset), i32> {
+    ) -> Result<(TrainedLayers<'s>, &'s dyn Dataset, &'s dyn Dataset), i32> {
         match self {
-            Front::Computed(model) => Ok((*model, train, valid)),
-            Front::Kept(kept) => Ok((&kept.rest, &kept.train, &kept.valid)),
+            Front::Computed(model) => Ok((TrainedLayers::Whole(model), train, valid)),
+            Front::Kept(kept) => Ok((TrainedLayers::Behind(&kept.rest), &kept.train, &kept.valid)),
             Front::Interrupted(signal) => Err(*signal),
         }
     }

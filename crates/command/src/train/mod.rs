@@ -33,7 +33,7 @@ use kiln_learn::trainer::{
 use serde_json::json;
 
 use self::decide::Repeated;
-use self::features::Front;
+use self::features::{Front, TrainedLayers};
 use self::fitted::FittedKind;
 use self::outcome::{Finished, TrainingResult, finish, interrupted, rescued};
 use self::plan::{TrainingPlan, environment, every};
@@ -353,12 +353,12 @@ const CHECKPOINTS: &str = "checkpoints";
 fn train<'a>(
     plan: &TrainingPlan,
     source: &'a TrainingData,
-    (model, (layer, rows, valid)): (&'a Model, (&'a dyn Layer, &'a dyn Dataset, &'a dyn Dataset)),
+    (model, (layer, rows, valid)): (&'a Model, (TrainedLayers<'a>, &'a dyn Dataset, &'a dyn Dataset)),
     folder: &'a Folder,
     before: Option<&Before>,
     afterwards: &Afterwards,
     say: &Say,
-) -> Result<Run<'a, &'a dyn Layer>> {
+) -> Result<Run<'a, TrainedLayers<'a>>> {
     let settings = &plan.settings;
     let checkpoints = plan.checkpoints(folder);
     let best = &*plan.decider.number(!source.valid.is_empty());
@@ -379,7 +379,7 @@ fn train<'a>(
     ));
     let by_depth = plan.by_depth(rows);
     if !by_depth.is_even() {
-        say.line(&by_depth.said(layer, rows)?);
+        say.line(&by_depth.said(&layer, rows)?);
     }
     say.event(json!({
         "event": "begin", "run": folder.path(), "layers": layers, "parameters": parameters,

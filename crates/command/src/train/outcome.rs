@@ -17,6 +17,7 @@ use super::CHECKPOINTS;
 use super::calibrated::{self, CalibratedModels};
 use super::calibration;
 use super::evidence::SelectionEvidence;
+use super::features::TrainedLayers;
 use super::plan::{TrainingPlan, about, environment, levelled};
 use super::refit::{self, BestEpoch};
 use super::say::Say;
@@ -91,7 +92,7 @@ pub(super) struct TrainingResult {
 
 impl TrainingResult {
     /// A training step by step.
-    pub(super) fn of(run: &Run<&dyn Layer>) -> TrainingResult {
+    pub(super) fn of(run: &Run<TrainedLayers>) -> TrainingResult {
         TrainingResult {
             training: run.training(),
             how: Map::new(),

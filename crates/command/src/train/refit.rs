@@ -6,11 +6,11 @@ use anyhow::{Context as _, Result};
 use kiln_learn::Model;
 use kiln_learn::data::{Dataset, Joined};
 use kiln_learn::metrics::History;
-use kiln_learn::prelude::*;
 use kiln_learn::trainer::{Checkpoints, JsonlLog, Run, TimeLimit};
 use serde::{Deserialize, Serialize};
 use serde_json::json;
 
+use super::features::TrainedLayers;
 use super::plan::{TrainingPlan, about, every};
 use super::say::Say;
 use super::time::Afterwards;
@@ -55,7 +55,7 @@ impl BestEpoch {
         &self,
         plan: &TrainingPlan,
         source: &TrainingData,
-        (model, run): (&Model, &Run<&dyn Layer>),
+        (model, run): (&Model, &Run<TrainedLayers>),
         folder: &Folder,
     ) -> Result<()> {
         let mut about = about(plan.seed, source, model);
@@ -93,7 +93,7 @@ pub(super) struct Refit<'a> {
     pub(super) source: &'a TrainingData,
     pub(super) model: &'a Model,
     /// The model, or what is behind its features.
-    pub(super) layer: &'a dyn Layer,
+    pub(super) layer: TrainedLayers<'a>,
     /// All rows as it takes them.
     pub(super) all: &'a dyn Dataset,
     pub(super) folder: &'a Folder,
@@ -106,7 +106,7 @@ pub(super) fn refit<'a>(
     before: Option<&Before>,
     afterwards: &Afterwards,
     say: &Say,
-) -> Result<Run<'a, &'a dyn Layer>> {
+) -> Result<Run<'a, TrainedLayers<'a>>> {
     say.line(&format!(
         "{}; once more on all {}, validation included, for {}",
         best.line(),
