@@ -139,7 +139,7 @@ fn the_glossary_is_in_order_and_says_where_each_thing_lives() {
         let [_, word, meaning, place, _] = row.split('|').collect::<Vec<_>>()[..] else {
             panic!("a row of the glossary has a word, what it is and where it lives: {row}");
         };
-        words.push(word.trim().trim_matches('*').to_string());
+        words.push(word.trim().trim_matches('*').to_lowercase());
         assert!(meaning.trim().len() > 20, "{word}: what is it?");
         assert_eq!(links(place).len(), 1, "{word}: in which file does it live?");
     }
