@@ -119,14 +119,14 @@ impl RowExplanation {
 /// Explains what a model says of rows.
 ///
 /// ```
-/// use kiln::data::{Choices, Table, TablePreparation};
+/// use kiln::data::{Choices, Table, TablePreparation, TargetKind};
 /// use kiln::explain::{Background, ExplainOptions, Explainer};
 /// use kiln::linear::{self, LinearOptions};
 /// use kiln::model::{About, Model, Task};
 ///
 /// let table = Table::read(b"size,colour,price\n1,red,10\n2,red,21\n3,blue,29\n4,blue,41\n5,red,50\n6,blue,59\n")?;
 /// let rows: Vec<usize> = (0..table.len()).collect();
-/// let plan = TablePreparation::fit(&table, &rows, &Choices::new().target("price"))?;
+/// let plan = TablePreparation::fit(&table, &rows, &Choices::new().target("price").target_kind(TargetKind::Number))?;
 /// let set = plan.apply(&table, &rows)?;
 /// let task = Task::of_target(plan.target().unwrap());
 /// let layers = linear::fit(&set, &task, &LinearOptions::new())?;

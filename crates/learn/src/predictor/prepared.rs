@@ -15,8 +15,8 @@ use crate::{Error, Result};
 /// let predictor = kiln::Predictor::load("heart.kiln")?;
 /// let first = predictor.prepare_rows([[("age", "63"), ("sex", "male")]])?;
 /// let second = predictor.prepare_rows([[("age", "41"), ("sex", "female")], [("age", "29"), ("sex", "male")]])?;
-/// let said = predictor.predict_prepared([&first, &second])?;
-/// assert_eq!(said.len(), first.len() + second.len());
+/// let said = predictor.predict_prepared(first.iter().chain(&second))?;
+/// assert_eq!(said.len(), 3);
 /// # Ok::<(), kiln::Error>(())
 /// ```
 #[derive(Clone, Debug, PartialEq)]
