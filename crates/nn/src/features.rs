@@ -19,7 +19,7 @@ use crate::tensor::Tensor;
 /// use kiln_nn::{Context, DType, Layer, Module, Rest, Sequential, Tensor};
 ///
 /// let model: Sequential = "dense 8, relu, dropout 0.5, dense 2".parse()?;
-/// let x = Tensor::from([[0.5, -1.0, 2.0]]);
+/// let x = Tensor::from([[0.5f32, -1.0, 2.0]]);
 /// let whole = model.forward(&x, &Context::inference()).to_vec::<f32>()?;
 /// assert!(Rest::of(&model, [3], DType::F32)?.is_none(), "all of it is trained");
 ///

@@ -2,7 +2,7 @@
 
 use std::net::{SocketAddr, TcpListener};
 use std::sync::Arc;
-use std::sync::atomic::Ordering;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
 use kiln_learn::{Error, Result};
@@ -85,12 +85,13 @@ impl Server {
         let (service, stop) = (self.service.clone(), self.stop.clone());
         self.watch_files()?;
         let left = runtime.block_on(async move {
-            tokio::spawn(hear(stop.clone()));
+            let cut = Arc::new(AtomicBool::new(false));
+            tokio::spawn(hear(stop.clone(), cut.clone()));
             let listener = tokio::net::TcpListener::from_std(self.listener)?;
             accept(listener, service.clone(), stop.subscribe()).await;
             service.stop();
             tracing::info!("the server stops; what was accepted is answered");
-            let left = drained(&service).await;
+            let left = drained(&service, &cut).await;
             match left {
                 0 => tracing::info!("the server has stopped"),
                 _ => {
@@ -135,23 +136,23 @@ impl Server {
     }
 }
 
-/// Waits until all connections are at their end, or the time for it is over; how many are left.
-async fn drained(service: &Service) -> usize {
+/// Waits until all connections are at their end, the time for it is over, or they are cut off; how many are left.
+async fn drained(service: &Service, cut: &AtomicBool) -> usize {
     let left = || service.metrics.connections.load(Ordering::Relaxed);
     let until = Instant::now() + service.options.grace;
-    while left() > 0 && Instant::now() < until {
+    while left() > 0 && Instant::now() < until && !cut.load(Ordering::Relaxed) {
         tokio::time::sleep(Duration::from_millis(5)).await;
     }
     left()
 }
 
-/// Asks for the stop when a signal comes; the second one ends the process.
-async fn hear(stop: watch::Sender<bool>) {
+/// Asks for the stop when a signal comes; with the second one what is left is cut off.
+async fn hear(stop: watch::Sender<bool>, cut: Arc<AtomicBool>) {
     signal().await;
     stop.send_replace(true);
     signal().await;
     tracing::warn!("a second signal: the server ends at once");
-    std::process::exit(1);
+    cut.store(true, Ordering::Relaxed);
 }
 
 #[cfg(unix)]
