@@ -2,6 +2,7 @@
 
 use kiln_ir::{DType, Data, Error, ErrorKind, Result, Shape};
 
+use crate::budget::spend;
 use crate::layers::{Layer, only_back};
 use crate::module::{Context, Module, TimeAxis, Visitor};
 use crate::runtime::room;
@@ -24,6 +25,15 @@ impl Module for Calibrate {
     }
 }
 
+/// Takes two states of a shape from what a file's layers may hold.
+fn both_afforded(shape: &Shape) -> Result<()> {
+    for _ in 0..2 {
+        room(shape, DType::F32)?;
+        spend(shape);
+    }
+    Ok(())
+}
+
 impl Calibrate {
     /// Of so many features, at first as they are.
     ///
@@ -31,7 +41,7 @@ impl Calibrate {
     /// Where there are more than a file or the memory has room for.
     pub fn new(features: usize) -> Result<Calibrate> {
         let shape = Shape::from([features]);
-        room(&shape, DType::F32)?;
+        both_afforded(&shape)?;
         Ok(Calibrate {
             factor: Variable::filled("", 1f32, shape.clone()),
             shift: Variable::filled("", 0f32, shape),
@@ -45,8 +55,8 @@ impl Layer for Calibrate {
         x * self.factor.tensor() + self.shift.tensor()
     }
 
-    fn time_axis(&self, _: TimeAxis) -> Result<TimeAxis> {
-        only_back::<Self>(None)
+    fn time_axis(&self, time: TimeAxis) -> Result<TimeAxis> {
+        only_back::<Self>(time.before_last(1))
     }
 }
 
@@ -82,7 +92,7 @@ impl Isotonic {
             return Err(Error::new(ErrorKind::Value, "isotonic", message));
         }
         let shape = Shape::from([features, corners]);
-        room(&shape, DType::F32)?;
+        both_afforded(&shape)?;
         let line = (0..corners).map(|at| 20.0 * at as f32 / (corners - 1) as f32 - 10.0);
         let line = line.collect::<Vec<f32>>().repeat(features);
         Ok(Isotonic {
@@ -104,7 +114,7 @@ impl Layer for Isotonic {
         (come * rise).sum(-1) + heights.narrow(-1, 0, 1).squeeze(-1)
     }
 
-    fn time_axis(&self, _: TimeAxis) -> Result<TimeAxis> {
-        only_back::<Self>(None)
+    fn time_axis(&self, time: TimeAxis) -> Result<TimeAxis> {
+        only_back::<Self>(time.before_last(1))
     }
 }

@@ -1,10 +1,10 @@
 //! Layers that look at rows in parts: at some of their numbers, and at a row as a sequence of steps.
 
-use kiln_ir::{Error, ErrorKind};
+use kiln_ir::{Error, ErrorKind, Result};
 
 use super::Places;
-use crate::layers::Layer;
-use crate::module::{Context, Module, Visitor};
+use crate::layers::{Layer, only_back};
+use crate::module::{Context, Module, TimeAxis, Visitor};
 use crate::tensor::Tensor;
 
 /// The numbers in some places of each row, and no others.
@@ -20,6 +20,10 @@ impl Layer for Take {
     #[track_caller]
     fn forward(&self, x: &Tensor, _: &Context) -> Tensor {
         self.0.of_rows(x)
+    }
+
+    fn time_axis(&self, time: TimeAxis) -> Result<TimeAxis> {
+        only_back::<Self>(time.before_last(1))
     }
 }
 

@@ -7,8 +7,8 @@ use kiln_ir::{DType, Data, Error, ErrorKind, Result, Shape};
 
 use crate::budget::{afford, spend};
 use crate::composite::{Composite, note};
-use crate::layers::Layer;
-use crate::module::{Context, Module, Visitor};
+use crate::layers::{Layer, only_back};
+use crate::module::{Context, Module, TimeAxis, Visitor};
 use crate::runtime::room;
 use crate::tensor::Tensor;
 use crate::tensor::custom::HostOp;
@@ -135,6 +135,10 @@ impl Layer for Trees {
             return self.of_rows(&x.reshape([rows, columns])).reshape(out);
         }
         self.of_rows(x)
+    }
+
+    fn time_axis(&self, time: TimeAxis) -> Result<TimeAxis> {
+        only_back::<Self>(time.before_last(1))
     }
 }
 
