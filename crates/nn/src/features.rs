@@ -201,4 +201,11 @@ impl<L: Layer + ?Sized> Layer for Rest<'_, L> {
         };
         rest().map_or_else(Tensor::from, Tensor)
     }
+
+    /// Those of the whole model.
+    fn stages(&self, features: &Tensor) -> Vec<(String, String, Tensor)> {
+        let shape: Vec<usize> =
+            std::iter::once(features.size(0)).chain(self.row.sizes().iter().copied()).collect();
+        self.model.stages(&Tensor::zeros(shape).cast(self.dtype))
+    }
 }

@@ -58,6 +58,13 @@ impl Layer for TrainedLayers<'_> {
         }
     }
 
+    fn stages(&self, x: &Tensor) -> Vec<(String, String, Tensor)> {
+        match self {
+            TrainedLayers::Whole(model) => model.stages(x),
+            TrainedLayers::Behind(rest) => rest.stages(x),
+        }
+    }
+
     #[track_caller]
     fn padded_axis(&self, time: TimeAxis) -> kiln_learn::ir::Result<Option<TimeAxis>> {
         match self {
