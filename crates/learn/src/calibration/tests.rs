@@ -1,3 +1,5 @@
+//! Calibration held to made answers whose right probabilities, sets and bounds are known.
+
 use kiln_nn::{Context, Layer, Sequential, Tensor};
 
 use super::*;

@@ -1,3 +1,5 @@
+//! Drift held to made tables: what is shifted is named first, and where nothing is, nothing is named more often than the rate says.
+
 use std::fmt::Write as _;
 
 use kiln_data::{Choices, Dataset, Rng, TablePreparation};

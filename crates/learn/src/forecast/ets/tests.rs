@@ -1,3 +1,5 @@
+//! Exponential smoothing held to the values of statsmodels and statsforecast that are kept beside it.
+
 use serde_json::Value;
 
 use super::*;
